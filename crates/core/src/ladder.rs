@@ -1,0 +1,699 @@
+//! The ladder: ascending chunk sizes, and the smallest that holds a request.
+//!
+//! # The rule
+//!
+//! The first slab is `max(minblock, alignment)`. From a slab of `s` bytes the next
+//! is `s + add` with
+//!
+//! ```text
+//! add = max(alignment, round_up(floor(s × (1 − utilization)), alignment))
+//! ```
+//!
+//! as long as it is below `maxblock`, and `maxblock` itself closes the ladder. So
+//! no request above the first few slabs wastes more than about
+//! `1 − utilization` of its chunk, and at 0.95 there are 479 slabs from 8 bytes to
+//! 1 TiB. The rule is that of the slab allocator in gostore (`package malloc`).
+//!
+//! # Lookup
+//!
+//! Sizes up to 1 KiB are looked up in a table with one entry for every 8 bytes.
+//! Above, `x = size − 1` picks a bucket by its exponent and the five bits below its
+//! leading one: 32 buckets for every power of two.
+//!
+//! ```text
+//! x = 1 m m m m m b b b b b b        bucket = (exponent(x) − 4) × 32 + mmmmm
+//!     │ └───┬───┘ └────┬────┘
+//!     │  mantissa   ignored
+//!     leading one
+//! ```
+//!
+//! Each entry is the first slab that can hold the smallest size of its bucket.
+//! Because a step of the 0.95 ladder (1/20) is wider than a bucket (1/32), at most
+//! one slab boundary lies within a bucket: one load and one compare find the slab.
+//! On a denser ladder the same loop takes a few steps more, and stays right.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::config::MAX_CAPACITY;
+use crate::error::ConfigError;
+
+/// The most slabs a ladder may have.
+pub const MAX_SLABS: usize = 512;
+
+/// The utilization of the default ladder.
+pub const DEFAULT_UTILIZATION: f64 = 0.95;
+
+/// Sizes up to this many bytes are looked up in a table of their own.
+const SMALL_BYTES: usize = 1024;
+const SMALL_ENTRIES: usize = SMALL_BYTES / 8 + 1;
+const BUCKETS: usize = bucket(MAX_CAPACITY - 1) + 1;
+const _: () = assert!(BUCKETS == 1152);
+
+/// Wasted parts of a slab in ten thousand, for [`DEFAULT_UTILIZATION`].
+const DEFAULT_WASTE: usize = 500;
+const WASTE_PARTS: usize = 10_000;
+
+/// The position of a slab in its ladder, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlabIndex(u16);
+
+impl SlabIndex {
+    /// The slab at position `index`.
+    ///
+    /// # Panics
+    ///
+    /// If `index` is not below [`MAX_SLABS`].
+    pub const fn new(index: usize) -> SlabIndex {
+        assert!(index < MAX_SLABS);
+        SlabIndex(index as u16)
+    }
+
+    /// The position as a number.
+    #[inline]
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The ascending slabs of an arena, and the smallest of them for a request.
+///
+/// Cheap to clone. The default ladder goes from 8 bytes to 1 TiB in 479 slabs.
+///
+/// # Examples
+///
+/// ```
+/// use mallocer_core::Ladder;
+///
+/// let ladder = Ladder::between(96, 1 << 20)?;
+/// assert_eq!(ladder.slabs().len(), 183);
+/// assert_eq!(ladder.slabs()[..2], [96, 104]);
+///
+/// // A ladder given whole: alignment decides which slab serves.
+/// let ladder = Ladder::from_slabs(&[70, 72, 96])?;
+/// assert_eq!(ladder.slab_size(ladder.find(67, 2).unwrap()), 70);
+/// assert_eq!(ladder.slab_size(ladder.find(67, 8).unwrap()), 72);
+/// # Ok::<(), mallocer_core::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Ladder(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Static(&'static Table),
+    Shared(Arc<Table>),
+}
+
+static DEFAULT_8: Table = Table::by_rule(0, MAX_CAPACITY, 8, DEFAULT_WASTE, MAX_SLABS);
+static DEFAULT_16: Table = Table::by_rule(0, MAX_CAPACITY, 16, DEFAULT_WASTE, MAX_SLABS);
+
+impl Ladder {
+    /// The 0.95 ladder from 16 bytes to 1 TiB at alignment 16, as C programs need.
+    pub const ALIGNED_16: Ladder = Ladder(Repr::Static(&DEFAULT_16));
+
+    /// The 0.95 ladder from 8 bytes to 1 TiB at alignment 8.
+    pub const DEFAULT: Ladder = Ladder(Repr::Static(&DEFAULT_8));
+
+    /// The ladder from `minblock` to `maxblock` bytes, alignment 8, utilization 0.95.
+    ///
+    /// # Errors
+    ///
+    /// As [`LadderBuilder::build`].
+    pub fn between(minblock: usize, maxblock: usize) -> Result<Ladder, ConfigError> {
+        Ladder::builder().min(minblock).max(maxblock).build()
+    }
+
+    /// Sets bounds, alignment and utilization one by one.
+    pub fn builder() -> LadderBuilder {
+        LadderBuilder {
+            min: 0,
+            max: MAX_CAPACITY,
+            alignment: 8,
+            utilization: DEFAULT_UTILIZATION,
+            max_slabs: MAX_SLABS,
+        }
+    }
+
+    /// A ladder of exactly these slabs, in bytes, ascending.
+    ///
+    /// Sizes need not be multiples of anything: a chunk is aligned to the largest
+    /// power of two that divides its slab, and a request goes to the first slab
+    /// that is both large and aligned enough.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::EmptyLadder`], [`ConfigError::UnsortedLadder`],
+    /// [`ConfigError::SlabOutOfRange`] or [`ConfigError::TooManySlabs`].
+    pub fn from_slabs(slabs: &[usize]) -> Result<Ladder, ConfigError> {
+        if slabs.is_empty() {
+            return Err(ConfigError::EmptyLadder);
+        }
+        if slabs.len() > MAX_SLABS {
+            return Err(ConfigError::TooManySlabs { count: slabs.len(), limit: MAX_SLABS });
+        }
+        let mut table = Table::EMPTY;
+        let mut previous = 0;
+        for (position, &value) in slabs.iter().enumerate() {
+            if value == 0 || value > MAX_CAPACITY {
+                return Err(ConfigError::SlabOutOfRange { position, value, limit: MAX_CAPACITY });
+            }
+            if value <= previous {
+                return Err(ConfigError::UnsortedLadder { position, previous, value });
+            }
+            previous = value;
+            table.slabs[position] = value;
+        }
+        table.count = slabs.len();
+        Ok(Ladder(Repr::Shared(Arc::new(table.indexed()))))
+    }
+
+    /// The slabs in bytes, ascending.
+    #[inline]
+    pub fn slabs(&self) -> &[usize] {
+        let table = self.table();
+        &table.slabs[..table.count]
+    }
+
+    /// The size in bytes of the slab at `index`.
+    #[inline]
+    pub fn slab_size(&self, index: SlabIndex) -> usize {
+        self.table().slabs[index.get()]
+    }
+
+    /// The largest slab, in bytes.
+    pub fn largest(&self) -> usize {
+        self.table().slabs[self.table().count - 1]
+    }
+
+    /// The power of two that divides every slab: every chunk is aligned at least so.
+    #[inline]
+    pub fn alignment(&self) -> usize {
+        self.table().alignment
+    }
+
+    /// The smallest slab that holds `size` bytes and is a multiple of `align`.
+    ///
+    /// A `size` of 0 counts as 1. `align` must be a power of two, in bytes. `None`
+    /// if no slab is large or aligned enough.
+    #[inline]
+    pub fn find(&self, size: usize, align: usize) -> Option<SlabIndex> {
+        let table = self.table();
+        let index = table.first_at_least(size);
+        if align > table.alignment || index == table.count {
+            return table.first_multiple(index, align);
+        }
+        Some(SlabIndex(index as u16))
+    }
+
+    /// Each slab with what it costs, from the smallest.
+    pub fn steps(&self) -> impl ExactSizeIterator<Item = Step> + '_ {
+        self.slabs().iter().enumerate().map(|(index, &size)| {
+            let least = if index == 0 { 1 } else { self.slabs()[index - 1] + 1 };
+            Step { size, least }
+        })
+    }
+
+    #[inline]
+    fn table(&self) -> &Table {
+        match &self.0 {
+            Repr::Static(table) => table,
+            Repr::Shared(table) => table,
+        }
+    }
+
+    /// The lookup tables, at an address that is stable as long as a clone lives.
+    ///
+    /// For engines that look up on their fast path without the branch on where
+    /// the ladder is kept.
+    #[doc(hidden)]
+    pub fn lookup(&self) -> &Table {
+        self.table()
+    }
+}
+
+impl Default for Ladder {
+    fn default() -> Ladder {
+        Ladder::DEFAULT
+    }
+}
+
+impl PartialEq for Ladder {
+    fn eq(&self, other: &Ladder) -> bool {
+        self.slabs() == other.slabs()
+    }
+}
+
+impl fmt::Debug for Ladder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Ladder({} slabs, {} to {} bytes, alignment {})",
+            self.slabs().len(),
+            self.slabs()[0],
+            self.largest(),
+            self.alignment()
+        )
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Ladder {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.slabs().serialize(serializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Ladder {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ladder, D::Error> {
+        let slabs = Vec::<usize>::deserialize(deserializer)?;
+        Ladder::from_slabs(&slabs).map_err(serde::de::Error::custom)
+    }
+}
+
+/// One slab of a ladder, and the requests it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Step {
+    /// The slab, in bytes.
+    pub size: usize,
+    /// The smallest request that it serves (at alignment 1), in bytes.
+    pub least: usize,
+}
+
+impl Step {
+    /// The largest part of a chunk of this slab that one request can waste, in percent.
+    pub fn worst_waste_percent(&self) -> f64 {
+        (self.size - self.least) as f64 * 100.0 / self.size as f64
+    }
+
+    /// The wasted part, in percent, if requests are spread evenly over the step.
+    pub fn mean_waste_percent(&self) -> f64 {
+        self.worst_waste_percent() / 2.0
+    }
+}
+
+/// Builds a [`Ladder`] by the rule of this module. See [`Ladder::builder`].
+#[derive(Clone, Debug)]
+pub struct LadderBuilder {
+    min: usize,
+    max: usize,
+    alignment: usize,
+    utilization: f64,
+    max_slabs: usize,
+}
+
+impl LadderBuilder {
+    /// The smallest block in bytes, a multiple of the alignment; 0 stands for one
+    /// alignment. Default 0.
+    pub fn min(mut self, minblock: usize) -> Self {
+        self.min = minblock;
+        self
+    }
+
+    /// The largest block in bytes, a multiple of the alignment. Default 1 TiB.
+    pub fn max(mut self, maxblock: usize) -> Self {
+        self.max = maxblock;
+        self
+    }
+
+    /// What every slab is a multiple of: 8 or 16 bytes. Default 8.
+    pub fn alignment(mut self, alignment: usize) -> Self {
+        self.alignment = alignment;
+        self
+    }
+
+    /// Which part of a chunk is used at least, from 0.5 to 0.999. Default 0.95.
+    pub fn utilization(mut self, utilization: f64) -> Self {
+        self.utilization = utilization;
+        self
+    }
+
+    /// The most slabs the ladder may have, at most and by default [`MAX_SLABS`].
+    pub fn max_slabs(mut self, max_slabs: usize) -> Self {
+        self.max_slabs = max_slabs;
+        self
+    }
+
+    /// Builds the ladder.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::LadderAlignment`], [`ConfigError::Utilization`],
+    /// [`ConfigError::UnalignedBound`], [`ConfigError::MinAboveMax`],
+    /// [`ConfigError::SlabOutOfRange`], [`ConfigError::OutOfRange`] for `max_slabs`,
+    /// or [`ConfigError::TooManySlabs`].
+    pub fn build(&self) -> Result<Ladder, ConfigError> {
+        let &LadderBuilder { min, max, alignment, utilization, max_slabs } = self;
+        if alignment != 8 && alignment != 16 {
+            return Err(ConfigError::LadderAlignment { value: alignment });
+        }
+        if !(0.5..=0.999).contains(&utilization) {
+            return Err(ConfigError::Utilization { value: utilization });
+        }
+        if max_slabs == 0 || max_slabs > MAX_SLABS {
+            return Err(ConfigError::OutOfRange {
+                name: "max_slabs",
+                value: max_slabs,
+                least: 1,
+                most: MAX_SLABS,
+            });
+        }
+        for (name, value) in [("minblock", min), ("maxblock", max)] {
+            if !value.is_multiple_of(alignment) {
+                let remedy = value.saturating_add(alignment - value % alignment);
+                return Err(ConfigError::UnalignedBound { name, value, alignment, remedy });
+            }
+        }
+        if min > max {
+            return Err(ConfigError::MinAboveMax { min, max });
+        }
+        if max == 0 || max > MAX_CAPACITY {
+            return Err(ConfigError::SlabOutOfRange {
+                position: 0,
+                value: max,
+                limit: MAX_CAPACITY,
+            });
+        }
+        let waste = ((1.0 - utilization) * WASTE_PARTS as f64 + 0.5) as usize;
+        let table = Table::by_rule(min, max, alignment, waste, max_slabs);
+        if table.count > max_slabs {
+            return Err(ConfigError::TooManySlabs { count: table.count, limit: max_slabs });
+        }
+        Ok(Ladder(Repr::Shared(Arc::new(table))))
+    }
+}
+
+/// Slabs and the tables that find one.
+#[doc(hidden)]
+pub struct Table {
+    /// How many slabs there are. Above `MAX_SLABS` only while building.
+    pub count: usize,
+    /// The power of two that divides every slab.
+    pub alignment: usize,
+    /// The slabs, ascending; past `count`, `usize::MAX`, where every search ends.
+    pub slabs: [usize; MAX_SLABS + 1],
+    /// For a size up to 1 KiB, at `(size + 7) / 8`: where to begin looking.
+    small: [u16; SMALL_ENTRIES],
+    /// For larger sizes, at `bucket(size − 1)`: where to begin looking.
+    buckets: [u16; BUCKETS],
+}
+
+impl Table {
+    const EMPTY: Table = Table {
+        count: 0,
+        alignment: 0,
+        slabs: [usize::MAX; MAX_SLABS + 1],
+        small: [0; SMALL_ENTRIES],
+        buckets: [0; BUCKETS],
+    };
+
+    /// The ladder by the rule; with `count > max_slabs` if it does not fit.
+    const fn by_rule(
+        min: usize,
+        max: usize,
+        alignment: usize,
+        waste: usize,
+        max_slabs: usize,
+    ) -> Table {
+        let mut table = Table::EMPTY;
+        let mut slab = if min > alignment { min } else { alignment };
+        while slab < max {
+            if table.count == max_slabs {
+                table.count += 1;
+                return table;
+            }
+            table.slabs[table.count] = slab;
+            table.count += 1;
+            let wasted = (slab as u128 * waste as u128 / WASTE_PARTS as u128) as usize;
+            let add = wasted.next_multiple_of(alignment);
+            slab += if add > alignment { add } else { alignment };
+        }
+        if table.count == max_slabs {
+            table.count += 1;
+            return table;
+        }
+        table.slabs[table.count] = max;
+        table.count += 1;
+        table.indexed()
+    }
+
+    /// Fills in the lookup tables and the common alignment.
+    const fn indexed(mut self) -> Table {
+        let mut union = 0;
+        let mut index = 0;
+        while index < self.count {
+            union |= self.slabs[index];
+            index += 1;
+        }
+        self.alignment = 1 << union.trailing_zeros();
+
+        let mut at = 0;
+        let mut index = 0;
+        while at < SMALL_ENTRIES {
+            // The smallest size with this entry is one more than the last of the one before.
+            let least = if at == 0 { 0 } else { at * 8 - 7 };
+            while self.slabs[index] < least {
+                index += 1;
+            }
+            self.small[at] = index as u16;
+            at += 1;
+        }
+        let mut at = 0;
+        let mut index = 0;
+        while at < BUCKETS {
+            while self.slabs[index] < bucket_start(at) + 1 {
+                index += 1;
+            }
+            self.buckets[at] = index as u16;
+            at += 1;
+        }
+        self
+    }
+
+    /// The position of the first slab of at least `size` bytes, or `count`.
+    #[inline(always)]
+    pub fn first_at_least(&self, size: usize) -> usize {
+        let mut index = if size <= SMALL_BYTES {
+            self.small[(size + 7) >> 3] as usize
+        } else if size <= MAX_CAPACITY {
+            self.buckets[bucket(size - 1)] as usize
+        } else {
+            self.count
+        };
+        // Ends at the latest on the `usize::MAX` behind the last slab.
+        while self.slabs[index] < size {
+            index += 1;
+        }
+        index
+    }
+
+    /// The first slab from position `index` on that is a multiple of `align`.
+    #[cold]
+    pub fn first_multiple(&self, index: usize, align: usize) -> Option<SlabIndex> {
+        let slabs = self.slabs[..self.count].get(index..)?;
+        let skipped = slabs.iter().position(|slab| slab.is_multiple_of(align))?;
+        Some(SlabIndex((index + skipped) as u16))
+    }
+}
+
+/// The bucket of `x = size − 1`.
+#[inline(always)]
+const fn bucket(x: usize) -> usize {
+    let exponent = (usize::BITS - 1 - (x | 31).leading_zeros()) as usize;
+    if x < 32 {
+        return x;
+    }
+    (exponent - 4) * 32 + ((x >> (exponent - 5)) & 31)
+}
+
+/// The smallest `x` of a bucket.
+const fn bucket_start(bucket: usize) -> usize {
+    if bucket < 32 {
+        return bucket;
+    }
+    let exponent = bucket / 32 + 4;
+    (32 + bucket % 32) << (exponent - 5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The rule as the ancestor writes it, in floating point.
+    fn by_floats(min: usize, max: usize, alignment: usize, utilization: f64) -> Vec<usize> {
+        let mut slabs = Vec::new();
+        let mut slab = min.max(alignment);
+        while slab < max {
+            slabs.push(slab);
+            let mut add = (slab as f64 * (1.0 - utilization)) as usize;
+            if !add.is_multiple_of(alignment) {
+                add += alignment - add % alignment;
+            }
+            slab += add.max(alignment);
+        }
+        slabs.push(max);
+        slabs
+    }
+
+    /// The definition, by search from the smallest.
+    fn naive(slabs: &[usize], size: usize, align: usize) -> Option<usize> {
+        slabs.iter().copied().find(|&slab| slab >= size && slab.is_multiple_of(align))
+    }
+
+    fn found(ladder: &Ladder, size: usize, align: usize) -> Option<usize> {
+        ladder.find(size, align).map(|index| ladder.slab_size(index))
+    }
+
+    #[test]
+    fn the_default_ladder_is_the_known_one() {
+        let ladder = Ladder::default();
+        let slabs = ladder.slabs();
+        assert_eq!(slabs.len(), 479);
+        assert_eq!(slabs, by_floats(0, 1 << 40, 8, 0.95));
+        let head: Vec<usize> = (1..=23).map(|step| step * 8).chain([200, 216]).collect();
+        assert_eq!(slabs[..25], head);
+        assert!(slabs.windows(2).any(|pair| pair == [344, 368]));
+        assert!(slabs.windows(2).any(|pair| pair == [1024, 1080]));
+        assert_eq!(slabs.iter().filter(|&&slab| slab <= 1 << 10).count(), 53);
+        assert_eq!(slabs.iter().filter(|&&slab| slab <= 64 << 10).count(), 137);
+        assert_eq!(ladder.alignment(), 8);
+        assert_eq!(ladder.largest(), 1 << 40);
+    }
+
+    #[test]
+    fn the_ladder_between_96_and_1_mib_has_183_slabs() {
+        let ladder = Ladder::between(96, 1 << 20).unwrap();
+        assert_eq!(ladder.slabs().len(), 183);
+        assert_eq!(ladder.slabs()[..2], [96, 104]);
+        assert_eq!(ladder.slabs()[181..], [1_005_120, 1 << 20]);
+        assert_eq!(found(&ladder, 96, 8), Some(96), "minblock itself is served");
+        assert_eq!(found(&ladder, (1 << 20) + 1, 8), None);
+    }
+
+    #[test]
+    fn alignment_16_follows_the_rule() {
+        assert_eq!(Ladder::ALIGNED_16.slabs(), by_floats(0, 1 << 40, 16, 0.95));
+        assert_eq!(Ladder::ALIGNED_16.alignment(), 16);
+    }
+
+    #[test]
+    fn every_request_gets_the_smallest_slab() {
+        for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16] {
+            let slabs = ladder.slabs();
+            let mut index = 0;
+            for size in 0..=200_000 {
+                while slabs[index] < size {
+                    index += 1;
+                }
+                assert_eq!(ladder.find(size, 8), Some(SlabIndex::new(index)), "size {size}");
+            }
+            for (index, &slab) in slabs.iter().enumerate() {
+                assert_eq!(ladder.find(slab, 1), Some(SlabIndex::new(index)));
+                if index + 1 < slabs.len() {
+                    assert_eq!(ladder.find(slab + 1, 1), Some(SlabIndex::new(index + 1)));
+                }
+            }
+            assert_eq!(ladder.find((1 << 40) + 1, 1), None);
+            assert_eq!(ladder.find(usize::MAX, 1), None);
+        }
+    }
+
+    #[test]
+    fn no_bucket_of_the_default_ladders_holds_two_boundaries() {
+        for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16] {
+            for at in 32..BUCKETS {
+                let sizes = bucket_start(at) + 1..bucket_start(at + 1) + 1;
+                let inside = ladder.slabs().iter().filter(|&&s| sizes.contains(&(s + 1))).count();
+                assert!(inside <= 1 || sizes.start <= SMALL_BYTES, "bucket {at}: {inside}");
+            }
+        }
+    }
+
+    #[test]
+    fn alignment_picks_the_next_multiple() {
+        let ladder = Ladder::from_slabs(&[70, 72, 96, 128]).unwrap();
+        assert_eq!(ladder.alignment(), 2);
+        assert_eq!(found(&ladder, 67, 1), Some(70));
+        assert_eq!(found(&ladder, 67, 2), Some(70));
+        assert_eq!(found(&ladder, 67, 8), Some(72));
+        assert_eq!(found(&ladder, 67, 32), Some(96));
+        assert_eq!(found(&ladder, 67, 64), Some(128));
+        assert_eq!(found(&ladder, 67, 256), None);
+    }
+
+    #[test]
+    fn bad_ladders_are_named() {
+        use ConfigError::*;
+        let built = |builder: LadderBuilder| builder.build().unwrap_err();
+        assert_eq!(Ladder::from_slabs(&[]).unwrap_err(), EmptyLadder);
+        assert_eq!(
+            Ladder::from_slabs(&[8, 24, 16]).unwrap_err(),
+            UnsortedLadder { position: 2, previous: 24, value: 16 }
+        );
+        assert_eq!(
+            Ladder::from_slabs(&[8, 8]).unwrap_err(),
+            UnsortedLadder { position: 1, previous: 8, value: 8 }
+        );
+        assert_eq!(
+            Ladder::from_slabs(&[0]).unwrap_err(),
+            SlabOutOfRange { position: 0, value: 0, limit: 1 << 40 }
+        );
+        let many: Vec<usize> = (1..=513).collect();
+        assert_eq!(Ladder::from_slabs(&many).unwrap_err(), TooManySlabs { count: 513, limit: 512 });
+        assert_eq!(Ladder::between(512, 96).unwrap_err(), MinAboveMax { min: 512, max: 96 });
+        assert_eq!(
+            Ladder::between(97, 1024).unwrap_err(),
+            UnalignedBound { name: "minblock", value: 97, alignment: 8, remedy: 104 }
+        );
+        assert_eq!(
+            Ladder::between(96, 1001).unwrap_err(),
+            UnalignedBound { name: "maxblock", value: 1001, alignment: 8, remedy: 1008 }
+        );
+        assert_eq!(built(Ladder::builder().alignment(4)), LadderAlignment { value: 4 });
+        assert_eq!(built(Ladder::builder().utilization(1.0)), Utilization { value: 1.0 });
+        assert_eq!(
+            built(Ladder::builder().utilization(0.999)),
+            TooManySlabs { count: 513, limit: 512 }
+        );
+        assert_eq!(
+            built(Ladder::builder().max_slabs(100)),
+            TooManySlabs { count: 101, limit: 100 }
+        );
+        assert!(Ladder::builder().max_slabs(479).build().is_ok());
+        assert_eq!(
+            built(Ladder::builder().max_slabs(478)),
+            TooManySlabs { count: 479, limit: 478 }
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_ladder_finds_what_a_search_finds(
+            mut slabs in prop::collection::vec(1usize..1 << 40, 1..200),
+            small in prop::collection::vec(1usize..2000, 0..200),
+            sizes in prop::collection::vec(0usize..1 << 41, 100),
+            shift in 0u32..12,
+        ) {
+            slabs.extend(small);
+            slabs.sort_unstable();
+            slabs.dedup();
+            let ladder = Ladder::from_slabs(&slabs).unwrap();
+            for size in sizes {
+                for size in [size, size >> 20, size >> 30] {
+                    let align = 1 << shift;
+                    prop_assert_eq!(found(&ladder, size, align), naive(&slabs, size, align));
+                }
+            }
+        }
+
+        #[test]
+        fn the_default_ladder_finds_what_a_search_finds(size in 0usize..(1 << 40) + 2) {
+            let ladder = Ladder::default();
+            prop_assert_eq!(found(&ladder, size, 8), naive(ladder.slabs(), size, 8));
+        }
+    }
+}
