@@ -121,6 +121,12 @@ impl Budget {
     }
 }
 
+impl AsRef<Budget> for Budget {
+    fn as_ref(&self) -> &Budget {
+        self
+    }
+}
+
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {

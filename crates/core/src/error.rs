@@ -172,6 +172,9 @@ pub enum ConfigError {
         /// The most it may be.
         most: usize,
     },
+    /// No backend is compiled in.
+    #[error("no backend is compiled in; enable the Cargo feature of at least one")]
+    NoBackend,
     /// The library or the system behind a backend refused to make a heap.
     #[error("the {backend} backend cannot make a heap: {call} failed with code {code}")]
     Library {
