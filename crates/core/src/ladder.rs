@@ -33,7 +33,6 @@
 //! On a denser ladder the same loop takes a few steps more, and stays right.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::fmt;
 
 use crate::config::MAX_CAPACITY;
@@ -267,7 +266,7 @@ impl serde::Serialize for Ladder {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Ladder {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Ladder, D::Error> {
-        let slabs = Vec::<usize>::deserialize(deserializer)?;
+        let slabs = alloc::vec::Vec::<usize>::deserialize(deserializer)?;
         Ladder::from_slabs(&slabs).map_err(serde::de::Error::custom)
     }
 }
@@ -521,6 +520,7 @@ const fn bucket_start(bucket: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     /// The rule as the ancestor writes it, in floating point.

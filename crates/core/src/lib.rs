@@ -6,7 +6,7 @@
 //! * [`Config`], what an arena is asked to be, and [`ConfigError`], why it
 //!   cannot be that;
 //! * [`Ladder`], the ascending chunk sizes of an arena, with lookup in O(1);
-//! * [`Budget`] and [`Meter`], which keep the promise that an arena never takes
+//! * [`Budget`], [`Meter`] and [`SharedMeter`], which keep the promise that an arena never takes
 //!   more than its capacity, through any number of nested arenas;
 //! * [`Info`] and [`SlabUse`], what an arena says of itself;
 //! * [`AllocError`], why there is no memory, with the figures;
@@ -34,6 +34,7 @@ mod info;
 mod ladder;
 mod mallocer;
 mod misuse;
+mod shared_meter;
 
 pub use budget::{Budget, Meter};
 pub use config::{Config, DEFAULT_MAX_CHUNKS, MAX_CAPACITY};
@@ -43,3 +44,4 @@ pub use info::{Bytes, Info, SlabUse};
 pub use ladder::{DEFAULT_UTILIZATION, Ladder, LadderBuilder, MAX_SLABS, SlabIndex, Step};
 pub use mallocer::Mallocer;
 pub use misuse::{Misuse, MisuseKind};
+pub use shared_meter::SharedMeter;

@@ -12,6 +12,9 @@ pub enum MisuseKind {
     Foreign,
     /// A pointer to a chunk of another arena.
     OtherArena,
+    /// A pointer that this arena did not hand out, where the backend cannot tell
+    /// foreign memory from another arena's chunk.
+    NotThisArena,
     /// A pointer into a chunk, not to its start.
     Interior,
     /// A chunk that is free already.
@@ -30,6 +33,9 @@ impl fmt::Display for MisuseKind {
             MisuseKind::Null => "the pointer is null",
             MisuseKind::Foreign => "the pointer is foreign: no arena handed it out",
             MisuseKind::OtherArena => "the chunk belongs to another arena",
+            MisuseKind::NotThisArena => {
+                "this arena did not hand it out: the pointer is foreign, or another arena's"
+            }
             MisuseKind::Interior => "the pointer is inside a chunk, not at its start",
             MisuseKind::DoubleFree => "the chunk is not handed out: freed twice",
             MisuseKind::Released => "the memory is released: its arena has given it back",
