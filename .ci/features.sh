@@ -1,0 +1,38 @@
+#!/bin/sh
+# The facade's features, which only ever add: none of them, each one alone, the
+# default ones and all together must build without a warning and pass the tests.
+set -eu
+cd "$(dirname "$0")/.."
+
+features() {
+    sed -n '/^\[features\]/,/^\[dep/s/^\([a-z][a-z0-9-]*\) = .*/\1/p' crates/mallocer/Cargo.toml
+}
+
+check() {
+    echo "== mallocer $*"
+    cargo clippy --quiet -p mallocer --all-targets "$@" -- -D warnings
+}
+
+# Documentation examples open arenas, so they run where a backend is.
+run() {
+    cargo test --quiet -p mallocer "$@"
+}
+
+check --no-default-features
+run --no-default-features --lib --tests
+for feature in $(features); do
+    case $feature in
+    default) ;;
+    flist | malloc | jemalloc | mimalloc)
+        check --no-default-features --features "$feature"
+        run --no-default-features --features "$feature"
+        ;;
+    *)
+        check --no-default-features --features "$feature"
+        ;;
+    esac
+done
+check
+run
+check --all-features
+run --all-features
