@@ -36,3 +36,10 @@ check
 run
 check --all-features
 run --all-features
+
+# On stable, `nightly` adds nothing; what it adds elsewhere needs that compiler.
+if rustup run nightly rustc --version >/dev/null 2>&1; then
+    echo "== mallocer --features nightly, on nightly"
+    CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/nightly" rustup run nightly \
+        cargo test --quiet -p mallocer --features nightly,allocator-api2-04 --test all allocators
+fi

@@ -54,6 +54,33 @@ macro_rules! contract {
                     assert!(holds(zeroed, 0));
                     arena.deallocate(zeroed.cast(), layout(3000, 8));
 
+                    // A block that shrinks, grows or is aligned further where it is fits
+                    // the layout it has then, and is given back with that.
+                    for (old, new) in [
+                        (layout(100, 8), layout(99, 8)),
+                        (layout(100, 8), layout(60, 8)),
+                        (layout(5000, 8), layout(2600, 8)),
+                        (layout(1 << 20, 8), layout((1 << 19) + 1, 8)),
+                        (layout(20, 1), layout(20, 16)),
+                        (layout(20, 1), layout(22, 16)),
+                        (layout(40, 8), layout(40, 32)),
+                        (layout(64, 64), layout(64, 1)),
+                    ] {
+                        let blocks: [_; 20] =
+                            std::array::from_fn(|_| arena.allocate(old).unwrap());
+                        for block in blocks {
+                            let block = if new.size() < old.size() {
+                                arena.shrink(block.cast(), old, new)
+                            } else {
+                                arena.grow(block.cast(), old, new)
+                            };
+                            let block = block.unwrap().cast::<u8>();
+                            assert!(block.addr().get().is_multiple_of(new.align()));
+                            arena.deallocate(block, new);
+                        }
+                        assert_eq!(held(), 0, "{old:?} to {new:?}");
+                    }
+
                     // A refusal leaves the block as it was.
                     let block = arena.allocate(layout(1000, 8)).unwrap();
                     fill(block, 8);

@@ -1,5 +1,7 @@
 //! The facade on every backend that is compiled in, in both kinds of arena.
 
+#![cfg_attr(mallocer_nightly, feature(allocator_api))]
+
 mod allocators;
 mod backends;
 mod building;

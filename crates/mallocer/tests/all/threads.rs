@@ -20,7 +20,7 @@ fn chunks_are_freed_by_other_threads_than_allocated_them() {
                     for round in 0..5_000usize {
                         let chunk = producer.alloc(bytes(1 + round * 37 % 2000));
                         fill(chunk, thread);
-                        let address = chunk.cast::<u8>().expose_provenance().get();
+                        let address = chunk.as_ptr().cast::<u8>().expose_provenance();
                         send.send((address, chunk.len())).unwrap();
                     }
                 });
