@@ -13,6 +13,9 @@ pub const MAX_CAPACITY: usize = 1 << 40;
 /// How many chunks a pool holds at most, unless [`Config::max_chunks`] says otherwise.
 pub const DEFAULT_MAX_CHUNKS: usize = 20_480;
 
+/// What [`Config::max_chunks`] may be at most.
+const MOST_CHUNKS: usize = (1 << 16) - 1;
+
 /// What a backend needs to know to open a heap for an arena.
 ///
 /// # Examples
@@ -61,9 +64,10 @@ impl Config {
         if requested < minimum {
             return Err(ConfigError::CapacityTooSmall { backend, requested, minimum });
         }
-        for (name, value, most) in
-            [("max_pools", self.max_pools, usize::MAX), ("max_chunks", self.max_chunks, 1 << 20)]
-        {
+        for (name, value, most) in [
+            ("max_pools", self.max_pools, usize::MAX),
+            ("max_chunks", self.max_chunks, MOST_CHUNKS),
+        ] {
             if value == 0 || value > most {
                 return Err(ConfigError::OutOfRange { name, value, least: 1, most });
             }

@@ -51,6 +51,17 @@ pub enum AllocError {
         /// The smallest slab above it, or the largest slab of all.
         above: usize,
     },
+    /// The slab that serves the request has as many pools as it may have, all full.
+    #[error(
+        "slab {slab} has {pools} pools, all full, and may have no more; \
+         raise max_pools or max_chunks"
+    )]
+    PoolLimit {
+        /// The slab, in bytes.
+        slab: usize,
+        /// How many pools it has.
+        pools: usize,
+    },
     /// The operating system, or the library behind the backend, refused memory.
     #[error(
         "the system refused {requested} bytes ({used} of {limit} bytes of capacity used); \

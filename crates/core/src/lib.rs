@@ -41,6 +41,8 @@ pub use config::{Config, DEFAULT_MAX_CHUNKS, MAX_CAPACITY};
 pub use error::{AllocError, ConfigError};
 pub use hints::Hints;
 pub use info::{Bytes, Info, SlabUse};
+#[doc(hidden)]
+pub use ladder::Table;
 pub use ladder::{DEFAULT_UTILIZATION, Ladder, LadderBuilder, MAX_SLABS, SlabIndex, Step};
 pub use mallocer::Mallocer;
 pub use misuse::{Misuse, MisuseKind};

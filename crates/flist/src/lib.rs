@@ -1,56 +1,60 @@
-//! flist, the engine (placeholder types; the engine lands on top of this).
-#![allow(missing_docs, clippy::missing_safety_doc, clippy::todo)]
-use core::alloc::{GlobalAlloc, Layout};
-use core::ptr::NonNull;
-use mallocer_core::*;
+//! flist, mallocer's own engine: slabs, pools and magazines, with all metadata out of
+//! band and misuse caught always.
+//!
+//! # How it works
+//!
+//! Layers, bottom up; each uses only those before it:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `os`, `lock` | system calls; a lock of one word |
+//! | `descriptor` | from an address to what is there |
+//! | `spans` | free address space, best fit, merged |
+//! | `reservation` | the address space of the process |
+//! | `meta` | memory for bookkeeping |
+//! | `pool`, `slab` | chunks of one size, and the magazine in front of them |
+//! | `heap`, `extent` | one arena's pools and large chunks, on its budget |
+//! | `misuse` | what was wrong with a pointer |
+//! | `flist`, `shared`, `global` | the arena for one thread, for any, for the process |
+//!
+//! A request picks a slab from the ladder; the slab's magazine has a chunk ready. A
+//! free finds the chunk's pool by its address alone, checks that it is the start of a
+//! chunk that is handed out, and puts it on the magazine. Only every few dozen
+//! operations a magazine is refilled from the pools, or flushed to them.
+//!
+//! # What is caught
+//!
+//! Every free, realloc and length query checks its pointer, in release builds too. A
+//! pointer that is foreign, of another arena, inside a chunk, freed already, or into
+//! released memory stops the program by a panic whose message names chunk, slab and
+//! pool; so does a wrong size or alignment on a sized free.
+#![no_std]
 
-macro_rules! stub {
-    ($name:ident) => {
-        pub struct $name;
-        unsafe impl Mallocer for $name {
-            fn open(_: &Config) -> Result<Self, ConfigError> {
-                todo!()
-            }
-            fn name(&self) -> &'static str {
-                "flist"
-            }
-            fn try_alloc(&self, _: Layout) -> Result<NonNull<[u8]>, AllocError> {
-                todo!()
-            }
-            unsafe fn free(&self, _: NonNull<u8>) {
-                todo!()
-            }
-            unsafe fn chunk_len(&self, _: NonNull<u8>) -> usize {
-                todo!()
-            }
-            fn slabs(&self) -> &[usize] {
-                todo!()
-            }
-            fn info(&self) -> Info {
-                todo!()
-            }
-            fn each_slab_use(&self, _: &mut dyn FnMut(SlabUse)) {
-                todo!()
-            }
-            unsafe fn release(&self) {
-                todo!()
-            }
-            fn budget(&self) -> &Budget {
-                todo!()
-            }
-        }
-    };
-}
-stub!(Flist);
-stub!(SharedFlist);
+mod descriptor;
+mod extent;
+mod flist;
+mod global;
+mod heap;
+mod lock;
+mod meta;
+mod misuse;
+mod os;
+mod pool;
+mod reservation;
+mod shared;
+mod slab;
+mod spans;
+#[cfg(test)]
+mod tests;
 
-/// flist as the `#[global_allocator]`.
-pub struct Global;
-unsafe impl GlobalAlloc for Global {
-    unsafe fn alloc(&self, _: Layout) -> *mut u8 {
-        todo!()
-    }
-    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {
-        todo!()
-    }
+pub use flist::Flist;
+pub use global::Global;
+pub use shared::SharedFlist;
+
+/// Gives what released arenas left behind back to the system; returns how many bytes.
+///
+/// A released arena's memory stays with the process, up to 256 MiB, so that the next
+/// arena needs no system call and no page fault.
+pub fn trim() -> usize {
+    reservation::Reservation::made().map_or(0, |ours| ours.trim())
 }

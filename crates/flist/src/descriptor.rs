@@ -1,0 +1,157 @@
+//! One descriptor for every run of 64 KiB: from an address to what is there.
+//!
+//! ```text
+//! reservation   │ run 0 │ run 1 │ run 2 │ run 3 │ …        64 KiB each
+//! descriptors   │   0   │   1   │   2   │   3   │ …        64 bytes each
+//!
+//! descriptor(address) = descriptors + (address − base) >> 16
+//! ```
+//!
+//! A pool fills in the descriptor of each of its runs, so one load answers for any
+//! address within it. An extent, which may have millions of runs, fills in the first
+//! one only: no other address of it is ever valid to free.
+//!
+//! A free span has its tag at its first and at its last run, and zero between, so
+//! that neighbours find each other (Knuth's boundary tags).
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::pool::Pool;
+
+/// Bytes in a run, the unit in which address space is taken.
+pub(crate) const RUN: usize = 1 << RUN_SHIFT;
+pub(crate) const RUN_SHIFT: u32 = 16;
+
+/// What a run is and whom it belongs to, in one word: `owner << 3 | kind`.
+///
+/// The owner is an arena's id (0 is the process). Ids are never used again, so a
+/// tag that equals an arena's own proves that the run belongs to it now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tag(u64);
+
+/// The kind of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// Never used, or within a span whose first run says what it is.
+    Inner = 0,
+    /// Part of a pool, or the first run of an extent.
+    Live = 1,
+    /// Bookkeeping of an arena.
+    Meta = 2,
+    /// The first run of a free span that reads as zero.
+    Clean = 3,
+    /// The first run of a free span that was written to.
+    Dirty = 4,
+    /// The last run of such spans, if they have several.
+    CleanTail = 5,
+    DirtyTail = 6,
+}
+
+impl Tag {
+    pub(crate) const INNER: Tag = Tag(0);
+
+    pub(crate) const fn new(owner: u64, kind: Kind) -> Tag {
+        Tag(owner << 3 | kind as u64)
+    }
+
+    pub(crate) const fn owner(self) -> u64 {
+        self.0 >> 3
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        match self.0 & 7 {
+            1 => Kind::Live,
+            2 => Kind::Meta,
+            3 => Kind::Clean,
+            4 => Kind::Dirty,
+            5 => Kind::CleanTail,
+            6 => Kind::DirtyTail,
+            _ => Kind::Inner,
+        }
+    }
+}
+
+/// What one run is. All zero bytes is the descriptor of a run that was never used.
+///
+/// Only the tag may be read by others than the run's owner, since neighbours look
+/// at it; the owner alone writes the descriptor. A pool's counts change often and
+/// are kept elsewhere, so that this cache line stays shared between all who free.
+#[repr(C, align(64))]
+pub(crate) struct Descriptor {
+    tag: AtomicU64,
+    /// First byte of the pool or extent.
+    pub(crate) start: *mut u8,
+    /// `ceil(2^64 / stride)` of a pool; 1 for an extent, where only offset 0 is valid.
+    pub(crate) reciprocal: u64,
+    /// State byte of the first chunk; for an extent, `state` below.
+    pub(crate) states: *mut u8,
+    /// The pool, or null for an extent.
+    pub(crate) pool: *mut Pool,
+    /// Bytes of an extent that are committed: its chunk length.
+    pub(crate) extent_bytes: usize,
+    /// Runs in the extent or free span that begins (or, in a tail, ends) here.
+    pub(crate) runs: u32,
+    /// Neighbours in the list of extents or of free spans; 0 for none.
+    pub(crate) prev: u32,
+    pub(crate) next: u32,
+    /// Which slab the chunks here belong to.
+    pub(crate) slab: u16,
+    /// The state byte of an extent's one chunk.
+    pub(crate) state: u8,
+}
+
+const _: () = assert!(size_of::<Descriptor>() == 64);
+
+impl Descriptor {
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> Tag {
+        Tag(self.tag.load(Relaxed))
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_tag(&self, tag: Tag) {
+        self.tag.store(tag.0, Relaxed);
+    }
+}
+
+/// The table of all descriptors.
+#[derive(Clone, Copy)]
+pub(crate) struct Descriptors(pub(crate) *mut Descriptor);
+
+impl Descriptors {
+    /// The descriptor of run `run`.
+    ///
+    /// # Safety
+    ///
+    /// `run` is at most the number of runs (there is one descriptor behind the last).
+    #[inline(always)]
+    pub(crate) unsafe fn at(self, run: u32) -> *mut Descriptor {
+        // SAFETY: the caller keeps `run` within the table.
+        unsafe { self.0.add(run as usize) }
+    }
+
+    /// The tag of run `run`, whoever owns it.
+    ///
+    /// # Safety
+    ///
+    /// As [`at`](Descriptors::at).
+    #[inline]
+    pub(crate) unsafe fn tag(self, run: u32) -> Tag {
+        // SAFETY: `at` is within the table; the tag is atomic, so it may be read while
+        // another thread writes it.
+        unsafe { Tag((*core::ptr::addr_of!((*self.at(run)).tag)).load(Relaxed)) }
+    }
+
+    /// Forgets what `runs` runs from `first` on were.
+    ///
+    /// # Safety
+    ///
+    /// As [`at`](Descriptors::at), and the caller owns the runs.
+    pub(crate) unsafe fn clear(self, first: u32, runs: u32) {
+        for run in first..first + runs {
+            // SAFETY: within the table, and ours.
+            unsafe { (*self.at(run)).set_tag(Tag::INNER) };
+        }
+    }
+}

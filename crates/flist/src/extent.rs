@@ -1,0 +1,215 @@
+//! Extents: memory of its own for one chunk that is too large for a pool, or aligned
+//! further than a pool can.
+//!
+//! ```text
+//! first run                                                     end of the span
+//!   │ chunk: extent_bytes, a multiple of an OS page │ not charged │
+//! ```
+//!
+//! An extent takes whole runs of address space but is charged by OS pages, and never
+//! rounded to its slab. When it is freed it becomes retained memory (charged in full,
+//! if capacity allows), which neighbours merge with and which the best-fitting next
+//! request is cut from. Extents above [`LARGEST_KEPT`] go back to the system at once.
+
+use core::ptr::{self, NonNull};
+
+use mallocer_core::{AllocError, MAX_CAPACITY};
+
+use crate::descriptor::{Descriptor, Kind, RUN, Tag};
+use crate::heap::{Heap, Leaving, Route};
+use crate::pool::{CACHED, LIVE, OS_PAGE};
+use crate::reservation::Taken;
+use crate::spans::Span;
+
+/// The largest extent that stays with the arena when it is freed: 64 MiB.
+const LARGEST_KEPT: usize = 64 << 20;
+
+/// The largest alignment of a chunk: 4 GiB.
+pub(crate) const LARGEST_ALIGN: usize = 4 << 30;
+
+/// An extent as it is handed out.
+pub(crate) struct Extent {
+    pub(crate) start: NonNull<u8>,
+    pub(crate) bytes: usize,
+    /// Whether it reads as zero.
+    pub(crate) zero: bool,
+}
+
+impl Heap {
+    /// Takes an extent of at least `size` bytes at a multiple of `align`.
+    pub(crate) fn take_extent(&mut self, size: usize, align: usize) -> Result<Extent, AllocError> {
+        if align > LARGEST_ALIGN {
+            return Err(AllocError::Alignment { alignment: align, largest: LARGEST_ALIGN });
+        }
+        self.attach()?;
+        self.decay();
+        let bytes = size.max(1).next_multiple_of(OS_PAGE);
+        match self.try_take_extent(bytes, align) {
+            Err(AllocError::Capacity { .. }) if self.reclaim() > 0 => {
+                self.try_take_extent(bytes, align)
+            }
+            result => result,
+        }
+    }
+
+    fn try_take_extent(&mut self, bytes: usize, align: usize) -> Result<Extent, AllocError> {
+        let reservation = self.attach()?;
+        let table = reservation.descriptors();
+        let runs = bytes.div_ceil(RUN) as u32;
+        let (align_runs, origin) = reservation.alignment(align);
+        // SAFETY: the retained store is this arena's.
+        let retained = unsafe { self.retained.take(table, runs, align_runs, origin) };
+        let Taken { span, zero } = match retained {
+            Some(span) => {
+                self.refund(runs as usize * RUN - bytes);
+                Taken { span, zero: false }
+            }
+            None => {
+                self.charge(bytes)?;
+                let Some(taken) = reservation.take(runs, align) else {
+                    self.refund(bytes);
+                    return Err(self.refused(bytes));
+                };
+                self.runs += runs as usize;
+                taken
+            }
+        };
+        let start = reservation.start_of(span.first);
+        debug_assert!(start.addr().get().is_multiple_of(align));
+        let slab = self.extent_slab(bytes);
+        let next = core::mem::replace(&mut self.extents, span.first);
+        // SAFETY: the span is this arena's now, and so is every extent in the list.
+        unsafe {
+            let descriptor = table.at(span.first);
+            (*descriptor).start = start.as_ptr();
+            (*descriptor).reciprocal = 1;
+            (*descriptor).states = ptr::addr_of_mut!((*descriptor).state);
+            (*descriptor).pool = ptr::null_mut();
+            (*descriptor).extent_bytes = bytes;
+            (*descriptor).runs = runs;
+            (*descriptor).prev = 0;
+            (*descriptor).next = next;
+            (*descriptor).slab = slab as u16;
+            (*descriptor).state = LIVE;
+            (*descriptor).set_tag(Tag::new(self.id, Kind::Live));
+            if next != 0 {
+                (*table.at(next)).prev = span.first;
+            }
+        }
+        self.count_extent(slab, 1, bytes as isize);
+        Ok(Extent { start, bytes, zero })
+    }
+
+    /// Frees an extent.
+    ///
+    /// # Safety
+    ///
+    /// `descriptor` is that of one of this arena's extents, which is not used any more.
+    pub(crate) unsafe fn free_extent(&mut self, descriptor: *mut Descriptor) {
+        self.decay();
+        // SAFETY: the caller's promise; neighbours in the list are this arena's.
+        let (span, bytes) = unsafe {
+            let Descriptor { start, prev, next, runs, extent_bytes, slab, .. } =
+                *descriptor.cast_const();
+            (*descriptor).state = CACHED;
+            (*descriptor).set_tag(Tag::INNER);
+            if prev == 0 {
+                self.extents = next;
+            } else {
+                (*self.descriptor(prev)).next = next;
+            }
+            if next != 0 {
+                (*self.descriptor(next)).prev = prev;
+            }
+            self.count_extent(slab as usize, -1, -(extent_bytes as isize));
+            let first = self.reservation().and_then(|ours| ours.run_of(start.addr()));
+            (Span::new(first.expect("an extent is within the reservation"), runs), extent_bytes)
+        };
+        // What is kept is charged in full.
+        let missing = span.runs as usize * RUN - bytes;
+        let kept = bytes <= LARGEST_KEPT && self.charge(missing).is_ok();
+        if !kept {
+            self.refund(bytes);
+        }
+        let leaving = if bytes > LARGEST_KEPT { Leaving::System } else { Leaving::Retained };
+        // SAFETY: the span is this arena's, and its descriptor is cleared.
+        unsafe { self.leave(span, kept, leaving) };
+    }
+
+    /// Makes an extent hold `size` bytes where it is, if the memory behind it allows.
+    ///
+    /// # Safety
+    ///
+    /// `descriptor` is that of one of this arena's extents.
+    pub(crate) unsafe fn resize_extent(
+        &mut self,
+        descriptor: *mut Descriptor,
+        size: usize,
+    ) -> Option<usize> {
+        if size > MAX_CAPACITY || self.route(size, 1) != Route::Extent {
+            return None;
+        }
+        let reservation = self.reservation()?;
+        let bytes = size.max(1).next_multiple_of(OS_PAGE);
+        // SAFETY: the caller's promise.
+        let (start, runs, old_bytes, old_slab) = unsafe {
+            let one = &*descriptor;
+            (one.start, one.runs, one.extent_bytes, one.slab as usize)
+        };
+        let first = reservation.run_of(start.addr())?;
+        let new_runs = bytes.div_ceil(RUN) as u32;
+        if bytes > old_bytes {
+            self.charge(bytes - old_bytes).ok()?;
+            if new_runs > runs && !self.extend(first + runs, new_runs - runs) {
+                self.refund(bytes - old_bytes);
+                return None;
+            }
+        } else {
+            self.refund(old_bytes - bytes);
+            if new_runs < runs {
+                let tail = Span::new(first + new_runs, runs - new_runs);
+                // SAFETY: inner runs of the extent, which have no descriptors set, and
+                // which it gives up.
+                unsafe { self.leave(tail, false, Leaving::Process) };
+            }
+        }
+        let slab = self.extent_slab(bytes);
+        // SAFETY: as above.
+        unsafe {
+            (*descriptor).runs = new_runs;
+            (*descriptor).extent_bytes = bytes;
+            (*descriptor).slab = slab as u16;
+        }
+        self.count_extent(old_slab, -1, -(old_bytes as isize));
+        self.count_extent(slab, 1, bytes as isize);
+        Some(bytes)
+    }
+
+    /// Takes the `runs` runs from `first` on, retained or the process's, if they are
+    /// free. They are charged by the caller.
+    fn extend(&mut self, first: u32, runs: u32) -> bool {
+        let Some(reservation) = self.reservation() else { return false };
+        // SAFETY: `first` ends one of this arena's spans; the store is this arena's.
+        if unsafe { self.retained.take_at(reservation.descriptors(), first, runs) } {
+            self.refund(runs as usize * RUN);
+            return true;
+        }
+        if reservation.take_at(first, runs).is_some() {
+            self.runs += runs as usize;
+            return true;
+        }
+        false
+    }
+
+    /// The slab that an extent of `bytes` bytes is counted under; never one with pools.
+    fn extent_slab(&self, bytes: usize) -> usize {
+        self.ladder.lookup().first_at_least(bytes).max(self.pooled)
+    }
+
+    fn count_extent(&mut self, slab: usize, extents: isize, bytes: isize) {
+        let slab = self.slab(slab);
+        slab.out = slab.out.wrapping_add_signed(extents);
+        slab.pools = slab.pools.wrapping_add_signed(extents);
+        slab.heap = slab.heap.wrapping_add_signed(bytes);
+    }
+}

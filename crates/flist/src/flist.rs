@@ -1,0 +1,553 @@
+//! The single-threaded arena: magazines in front of the heap.
+//!
+//! # The life of an allocation
+//!
+//! 1. The size picks a slab: one table load, one compare.
+//! 2. The slab's magazine, a stack of ready chunks, gives its top.
+//! 3. The chunk's state byte becomes `LIVE`. The slot holds its address, so nothing
+//!    is looked up.
+//!
+//! # The life of a free
+//!
+//! 1. `address − base` and a shift lead to the descriptor of the run.
+//! 2. Its tag must be this arena's: else the pointer is foreign, another arena's or
+//!    released.
+//! 3. One multiplication gives index and remainder: else it is inside a chunk.
+//! 4. The state byte must be `LIVE`: else it is freed twice. It becomes `CACHED`.
+//! 5. The chunk goes on top of its slab's magazine.
+//!
+//! Neither has an atomic operation or a lock. All else — an empty or full magazine,
+//! large chunks, far alignments, misuse — is a cold call into [`Heap`].
+
+use core::alloc::Layout;
+use core::cell::{Cell, UnsafeCell};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use mallocer_core::{
+    AllocError, Budget, Config, ConfigError, Info, Ladder, Mallocer, Misuse, SlabIndex, SlabUse,
+};
+
+use crate::descriptor::{Descriptor, Kind, RUN_SHIFT, Tag};
+use crate::heap::{Heap, Leaving, Route};
+use crate::misuse;
+use crate::pool::{CACHED, LIVE, OS_PAGE, Slot, locate};
+use crate::slab::Slab;
+
+/// The id of the next arena. Ids are never used again.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// flist for one thread: no lock, no atomic operation.
+///
+/// # Examples
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mallocer_core::{Config, Mallocer};
+/// use mallocer_flist::Flist;
+///
+/// let heap = Flist::open(&Config::default())?;
+/// let chunk = heap.try_alloc(Layout::new::<[u8; 67]>()).unwrap();
+/// assert_eq!(chunk.len(), 72);
+/// // SAFETY: allocated above, and freed once.
+/// unsafe { heap.free(chunk.cast()) };
+/// # Ok::<(), mallocer_core::ConfigError>(())
+/// ```
+pub struct Flist {
+    /// What the fast path reads, in one cache line.
+    front: Front,
+    ladder: Ladder,
+    budget: Budget,
+    heap: UnsafeCell<Heap>,
+}
+
+#[repr(align(64))]
+struct Front {
+    lookup: *const mallocer_core::Table,
+    /// Alignment that every slab has.
+    alignment: usize,
+    tag: Tag,
+    /// The arena's slabs; until the first allocation a table of empty ones.
+    slabs: Cell<*mut Slab>,
+    /// The reservation; until the first allocation, of no bytes.
+    base: Cell<*mut u8>,
+    bytes: Cell<usize>,
+    descriptors: Cell<*mut Descriptor>,
+}
+
+const _: () = assert!(size_of::<Front>() == 64);
+
+/// A chunk that was found to be live and this arena's.
+#[derive(Clone, Copy)]
+struct Found {
+    descriptor: *mut Descriptor,
+    slot: Slot,
+}
+
+impl Flist {
+    /// A heap that draws on `budget` alone, which the configuration does not change.
+    pub(crate) fn with_budget(config: &Config, budget: Budget) -> Result<Flist, ConfigError> {
+        let smallest = config.ladder.slabs()[0].next_multiple_of(OS_PAGE);
+        config.check("flist", smallest)?;
+        let id = NEXT_ID.fetch_add(1, Relaxed);
+        let ladder = config.ladder.clone();
+        let heap = Heap::new(config, id, budget.clone());
+        let front = Front {
+            lookup: ladder.lookup(),
+            alignment: ladder.alignment(),
+            tag: Tag::new(id, Kind::Live),
+            slabs: Cell::new(heap.slabs()),
+            base: Cell::new(ptr::null_mut()),
+            bytes: Cell::new(0),
+            descriptors: Cell::new(ptr::null_mut()),
+        };
+        Ok(Flist { front, ladder, budget, heap: UnsafeCell::new(heap) })
+    }
+
+    /// The heap, for a slow path.
+    ///
+    /// # Safety
+    ///
+    /// No other reference to it is alive: the caller is a method that was called from
+    /// outside, and calls nothing that comes back here meanwhile.
+    #[expect(clippy::mut_from_ref, reason = "the cell is single-threaded and never re-entered")]
+    unsafe fn heap(&self) -> &mut Heap {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.heap.get() }
+    }
+
+    /// Takes over what the heap found when it attached, or let go of.
+    fn refresh(&self, heap: &Heap) {
+        self.front.slabs.set(heap.slabs());
+        match heap.reservation() {
+            Some(reservation) => {
+                self.front.base.set(reservation.base().as_ptr());
+                self.front.bytes.set(reservation.bytes());
+                self.front.descriptors.set(reservation.descriptors().0);
+            }
+            None => self.front.bytes.set(0),
+        }
+    }
+
+    #[inline(always)]
+    fn slab(&self, index: usize) -> *mut Slab {
+        // SAFETY: every index on the fast path is one of the ladder, or one behind.
+        unsafe { self.front.slabs.get().add(index) }
+    }
+
+    /// Takes a chunk off the magazine of the slab at `index`, if it has one.
+    #[inline(always)]
+    fn pop(&self, index: usize) -> Option<NonNull<u8>> {
+        let slab = self.slab(index);
+        // SAFETY: the slab table is this arena's (or the empty one, of which nothing is
+        // written), and the magazine has `len` slots. Its chunks and states are not null.
+        unsafe {
+            let left = (*slab).len.checked_sub(1)?;
+            (*slab).len = left;
+            let slot = *(*slab).slots.add(left as usize);
+            slot.state.write(LIVE);
+            Some(NonNull::new_unchecked(slot.chunk))
+        }
+    }
+
+    /// Finds the live chunk at `address`, or nothing if it is not one of this arena's.
+    #[inline(always)]
+    fn find(&self, address: usize) -> Option<Found> {
+        let base = self.front.base.get();
+        let offset = address.wrapping_sub(base.addr());
+        if offset >= self.front.bytes.get() {
+            return None;
+        }
+        // SAFETY: the offset is within the reservation, so the run has a descriptor. A tag
+        // that equals ours proves that a pool or extent of this arena fills it, so start,
+        // reciprocal and states belong together and the index is one of a chunk, or of
+        // the byte behind the last.
+        unsafe {
+            let descriptor = self.front.descriptors.get().add(offset >> RUN_SHIFT);
+            if (*descriptor).tag() != self.front.tag {
+                return None;
+            }
+            let start = (*descriptor).start.addr();
+            let (index, exact) = locate(address - start, (*descriptor).reciprocal);
+            if !exact {
+                return None;
+            }
+            let state = (*descriptor).states.add(index);
+            if *state != LIVE {
+                return None;
+            }
+            Some(Found { descriptor, slot: Slot { chunk: base.with_addr(address), state } })
+        }
+    }
+
+    /// Puts a found chunk on its slab's magazine.
+    #[inline(always)]
+    fn push(&self, found: Found) {
+        // SAFETY: the chunk is live and this arena's, so its slab is in the table; below
+        // `cap` the magazine has a slot.
+        unsafe {
+            let index = (*found.descriptor).slab as usize;
+            let slab = self.slab(index);
+            let len = (*slab).len;
+            if len == (*slab).cap {
+                return self.push_slow(found);
+            }
+            found.slot.state.write(CACHED);
+            (*slab).slots.add(len as usize).write(found.slot);
+            (*slab).len = len + 1;
+        }
+    }
+
+    /// Frees a chunk whose magazine is full, or that is an extent.
+    #[cold]
+    #[inline(never)]
+    fn push_slow(&self, found: Found) {
+        // SAFETY: called from outside through `free`; the heap calls nothing back. The
+        // chunk is live and this arena's.
+        unsafe {
+            let heap = self.heap();
+            let index = (*found.descriptor).slab as usize;
+            if index >= heap.pooled {
+                return heap.free_extent(found.descriptor);
+            }
+            heap.flush(index);
+            let slab = heap.slab(index);
+            found.slot.state.write(CACHED);
+            slab.slots.add(slab.len as usize).write(found.slot);
+            slab.len += 1;
+        }
+    }
+
+    /// Allocates what the fast path cannot.
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: called from outside through an allocation; the heap calls nothing back.
+        let heap = unsafe { self.heap() };
+        let route = heap.route(layout.size(), layout.align());
+        self.alloc_routed(heap, route, layout, zeroed)
+    }
+
+    fn alloc_routed(
+        &self,
+        heap: &mut Heap,
+        route: Route,
+        layout: Layout,
+        zeroed: bool,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        match route {
+            Route::Nowhere => Err(AllocError::AboveLargestSlab {
+                requested: layout.size(),
+                largest: heap.ladder.largest(),
+            }),
+            Route::Extent => {
+                let extent = heap.take_extent(layout.size(), layout.align());
+                self.refresh(heap);
+                let extent = extent?;
+                if zeroed && !extent.zero {
+                    // SAFETY: an extent has its bytes.
+                    unsafe { extent.start.write_bytes(0, extent.bytes) };
+                }
+                Ok(NonNull::slice_from_raw_parts(extent.start, extent.bytes))
+            }
+            Route::Pool(index) => {
+                if heap.magazine_is_empty(index) {
+                    let refilled = heap.refill(index);
+                    self.refresh(heap);
+                    refilled?;
+                }
+                let size = heap.ladder.slabs()[index];
+                let chunk = self.pop(index).ok_or_else(|| heap.refused(size))?;
+                if zeroed {
+                    // SAFETY: a chunk has its slab's bytes.
+                    unsafe { chunk.write_bytes(0, size) };
+                }
+                Ok(NonNull::slice_from_raw_parts(chunk, size))
+            }
+        }
+    }
+
+    /// Frees the chunk at `address`; `false` if there is none.
+    #[inline(always)]
+    pub(crate) fn put(&self, address: usize) -> bool {
+        match self.find(address) {
+            Some(found) => {
+                self.push(found);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Frees the chunk at `address` if it can have been allocated for `layout`.
+    #[inline(always)]
+    pub(crate) fn put_sized(&self, address: usize, layout: Layout) -> bool {
+        match self.find(address) {
+            Some(found) if self.fits(found, layout) => {
+                self.push(found);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
+    fn fits(&self, found: Found, layout: Layout) -> bool {
+        // SAFETY: the lookup table lives as long as the heap's ladder; the descriptor is
+        // that of a live chunk of this arena.
+        let (expected, slab) = unsafe {
+            let expected = (*self.front.lookup).first_at_least(layout.size());
+            (expected, (*found.descriptor).slab as usize)
+        };
+        (expected == slab && layout.align() <= self.front.alignment)
+            || self.fits_slow(found, layout)
+    }
+
+    #[cold]
+    fn fits_slow(&self, found: Found, layout: Layout) -> bool {
+        let address = found.slot.chunk.addr();
+        // SAFETY: as in `fits`; the heap is only read.
+        unsafe {
+            let one = &*found.descriptor;
+            misuse::fits(self.heap(), one, address, layout.size(), layout.align())
+        }
+    }
+
+    /// What is wrong with `address`, after `put` or `len_of` refused it.
+    #[cold]
+    pub(crate) fn diagnose(
+        &self,
+        operation: &'static str,
+        address: usize,
+        layout: Option<Layout>,
+    ) -> Misuse {
+        // SAFETY: the heap is only read.
+        misuse::diagnose(unsafe { self.heap() }, operation, address, layout)
+    }
+
+    /// The length of the live chunk at `address`, if there is one.
+    #[inline]
+    pub(crate) fn len_of(&self, address: usize) -> Option<usize> {
+        let found = self.find(address)?;
+        // SAFETY: a live chunk of this arena; its slab is in the lookup table if it has a
+        // pool.
+        unsafe {
+            let one = &*found.descriptor;
+            if one.pool.is_null() {
+                return Some(one.extent_bytes);
+            }
+            Some((*self.front.lookup).slabs[one.slab as usize])
+        }
+    }
+
+    /// Makes the live chunk at `address` hold `size` bytes where it is: `Err` if there
+    /// is no such chunk, `None` if it would have to move.
+    pub(crate) fn resize(
+        &self,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) -> Result<Option<usize>, NotLive> {
+        let found = self.find(address).ok_or(NotLive)?;
+        // SAFETY: called from outside; the heap calls nothing back. The chunk is live.
+        unsafe {
+            let heap = self.heap();
+            let one = &*found.descriptor;
+            if one.pool.is_null() {
+                if !address.is_multiple_of(align) {
+                    return Ok(None);
+                }
+                return Ok(heap.resize_extent(found.descriptor, size));
+            }
+            let stays = misuse::fits(heap, one, address, size, align);
+            Ok(stays.then(|| heap.ladder.slabs()[one.slab as usize]))
+        }
+    }
+
+    /// Reallocates the live chunk at `address`, of which `chunk` is a pointer to all.
+    pub(crate) fn realloc(
+        &self,
+        address: usize,
+        layout: Layout,
+    ) -> Result<Result<NonNull<[u8]>, AllocError>, NotLive> {
+        let found = self.find(address).ok_or(NotLive)?;
+        // SAFETY: the address is that of a live chunk.
+        let chunk = unsafe { NonNull::new_unchecked(found.slot.chunk) };
+        if let Some(len) = self.resize(address, layout.size(), layout.align())? {
+            return Ok(Ok(NonNull::slice_from_raw_parts(chunk, len)));
+        }
+        let old_len = self.len_of(address).ok_or(NotLive)?;
+        let new = match self.try_alloc(layout) {
+            Ok(new) => new,
+            Err(error) => return Ok(Err(error)),
+        };
+        // SAFETY: both chunks are live, do not overlap, and have that many bytes.
+        unsafe {
+            let bytes = old_len.min(layout.size());
+            new.cast::<u8>().copy_from_nonoverlapping(chunk, bytes);
+        }
+        self.push(found);
+        Ok(Ok(new))
+    }
+
+    /// Checks every equation of the engine.
+    #[cfg(any(test, debug_assertions))]
+    pub fn check_invariants(&self) {
+        // SAFETY: the heap is only read.
+        unsafe { self.heap() }.check_invariants();
+    }
+}
+
+/// There is no live chunk of this arena at an address.
+pub(crate) struct NotLive;
+
+// SAFETY: chunks come from pools and extents of this arena alone, which nobody else
+// has; a chunk is handed out only by taking it off its pool (state FREE to CACHED) and
+// magazine (CACHED to LIVE), each of which happens once until it is put back. Pools and
+// extents start at multiples of a run and a slab that is a multiple of the alignment is
+// picked. Chunks do not move; the heap is charged before it hands anything out.
+unsafe impl Mallocer for Flist {
+    fn open(config: &Config) -> Result<Flist, ConfigError> {
+        Flist::with_budget(config, config.budget())
+    }
+
+    fn name(&self) -> &'static str {
+        "flist"
+    }
+
+    #[inline(always)]
+    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.align() <= self.front.alignment {
+            // SAFETY: the lookup table lives as long as the heap's ladder.
+            let lookup = unsafe { &*self.front.lookup };
+            let index = lookup.first_at_least(layout.size());
+            if let Some(chunk) = self.pop(index) {
+                return Ok(NonNull::slice_from_raw_parts(chunk, lookup.slabs[index]));
+            }
+        }
+        self.alloc_slow(layout, false)
+    }
+
+    #[inline]
+    fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        if layout.align() <= self.front.alignment {
+            // SAFETY: the lookup table lives as long as the heap's ladder.
+            let lookup = unsafe { &*self.front.lookup };
+            let index = lookup.first_at_least(layout.size());
+            if let Some(chunk) = self.pop(index) {
+                // SAFETY: a chunk has its slab's bytes.
+                unsafe { chunk.write_bytes(0, lookup.slabs[index]) };
+                return Ok(NonNull::slice_from_raw_parts(chunk, lookup.slabs[index]));
+            }
+        }
+        self.alloc_slow(layout, true)
+    }
+
+    fn try_alloc_slab(&self, slab: usize) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: called from outside; the heap calls nothing back.
+        let heap = unsafe { self.heap() };
+        let slabs = heap.ladder.slabs();
+        let at = match slabs.binary_search(&slab) {
+            Ok(at) => SlabIndex::new(at).get(),
+            Err(at) => {
+                let below = at.checked_sub(1).map_or(0, |below| slabs[below]);
+                let above = *slabs.get(at).unwrap_or(&heap.ladder.largest());
+                return Err(AllocError::NoSuchSlab { requested: slab, below, above });
+            }
+        };
+        let route = if at < heap.pooled { Route::Pool(at) } else { Route::Extent };
+        // A slab is at most 1 TiB, so its layout is valid.
+        let layout = Layout::from_size_align(slab, 1).map_err(|_| heap.refused(slab))?;
+        self.alloc_routed(heap, route, layout, false)
+    }
+
+    #[inline(always)]
+    unsafe fn free(&self, chunk: NonNull<u8>) {
+        let address = chunk.addr().get();
+        if !self.put(address) {
+            self.diagnose("free", address, None).raise();
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
+        let address = chunk.addr().get();
+        if !self.put_sized(address, layout) {
+            self.diagnose("free_sized", address, Some(layout)).raise();
+        }
+    }
+
+    #[inline]
+    unsafe fn chunk_len(&self, chunk: NonNull<u8>) -> usize {
+        let address = chunk.addr().get();
+        match self.len_of(address) {
+            Some(len) => len,
+            None => self.diagnose("chunk_len", address, None).raise(),
+        }
+    }
+
+    unsafe fn try_realloc(
+        &self,
+        chunk: NonNull<u8>,
+        layout: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        let address = chunk.addr().get();
+        match self.realloc(address, layout) {
+            Ok(result) => result,
+            Err(NotLive) => self.diagnose("realloc", address, None).raise(),
+        }
+    }
+
+    unsafe fn resize_in_place(&self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
+        let address = chunk.addr().get();
+        match self.resize(address, size, 1) {
+            Ok(len) => len,
+            Err(NotLive) => self.diagnose("resize_in_place", address, None).raise(),
+        }
+    }
+
+    fn slabs(&self) -> &[usize] {
+        self.ladder.slabs()
+    }
+
+    fn info(&self) -> Info {
+        // SAFETY: the heap is only read.
+        unsafe { self.heap() }.info()
+    }
+
+    fn each_slab_use(&self, visit: &mut dyn FnMut(SlabUse)) {
+        for index in 0..=self.ladder.slabs().len() {
+            // SAFETY: the heap is only read, and not borrowed while `visit` runs.
+            let slab_use = unsafe { self.heap() }.slab_use(index);
+            if let Some(slab_use) = slab_use {
+                visit(slab_use);
+            }
+        }
+    }
+
+    unsafe fn release(&self) {
+        // SAFETY: called from outside; the heap calls nothing back. The caller promises
+        // that no chunk is used any more.
+        unsafe {
+            let heap = self.heap();
+            heap.release();
+            self.refresh(heap);
+        }
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    fn purge(&self) -> usize {
+        // SAFETY: called from outside; the heap calls nothing back.
+        unsafe { self.heap() }.give_up(Leaving::System)
+    }
+}
+
+impl Drop for Flist {
+    fn drop(&mut self) {
+        // SAFETY: chunks end with their heap.
+        unsafe { self.heap.get_mut().release() };
+    }
+}

@@ -1,0 +1,137 @@
+//! The four things asked of the operating system: reserve, commit, decommit, and
+//! the time.
+//!
+//! Where the system overcommits (the default on Linux), reserved memory is readable
+//! and writable from the start and backed by a page when it is first touched, so
+//! commit asks nothing of anybody. Where it does not (`vm.overcommit_memory = 2`, or
+//! a limit on data), such a mapping is refused; then addresses are reserved without
+//! access, and commit and decommit change that: the *strict* mode.
+
+use core::ptr::NonNull;
+
+/// A reserved range of addresses.
+pub(crate) struct Reserved {
+    pub(crate) start: NonNull<u8>,
+    /// Whether memory must be committed before it is touched.
+    pub(crate) strict: bool,
+}
+
+/// Reserves `bytes` of address space, or nothing if the system refuses.
+pub(crate) fn reserve(bytes: usize) -> Option<Reserved> {
+    if let Some(start) = map(bytes, libc::PROT_READ | libc::PROT_WRITE) {
+        return Some(Reserved { start, strict: false });
+    }
+    let start = map(bytes, libc::PROT_NONE)?;
+    Some(Reserved { start, strict: true })
+}
+
+fn map(bytes: usize, protection: i32) -> Option<NonNull<u8>> {
+    if refused() {
+        return None;
+    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh anonymous mapping at an address of the system's choice touches
+    // no memory that exists.
+    let start = unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
+}
+
+/// Gives a reserved range back altogether.
+///
+/// # Safety
+///
+/// The range was reserved here, and nothing refers to it any more.
+pub(crate) unsafe fn unreserve(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller gives up the range. A failure leaves addresses reserved,
+    // which costs nothing else.
+    unsafe { libc::munmap(start.cast(), bytes) };
+}
+
+/// Makes a reserved range usable in strict mode; `false` if the system refuses.
+///
+/// # Safety
+///
+/// The range lies within a reservation.
+pub(crate) unsafe fn commit(start: *mut u8, bytes: usize) -> bool {
+    if refused() {
+        return false;
+    }
+    // SAFETY: the range is ours, and gains access only.
+    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+}
+
+/// Gives the contents of a range back and keeps its addresses. Afterwards it reads
+/// as zero (in strict mode, once it is committed again). `false` if the system
+/// refuses; then contents and pages are as they were.
+///
+/// # Safety
+///
+/// The range lies within a reservation and holds nothing that is in use.
+pub(crate) unsafe fn decommit(start: *mut u8, bytes: usize, strict: bool) -> bool {
+    if refused() {
+        return false;
+    }
+    if strict {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        // SAFETY: the new mapping replaces pages of our reservation that hold nothing.
+        let mapped = unsafe { libc::mmap(start.cast(), bytes, libc::PROT_NONE, flags, -1, 0) };
+        return mapped != libc::MAP_FAILED;
+    }
+    // SAFETY: the range is ours and holds nothing that is in use.
+    unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) == 0 }
+}
+
+/// Milliseconds of a clock that never goes back, precise to a few.
+pub(crate) fn now_ms() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `time` only. The clock exists on every Linux.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+#[cfg(not(test))]
+#[inline(always)]
+fn refused() -> bool {
+    false
+}
+
+#[cfg(test)]
+use faults::refused;
+
+/// Tests let the system refuse the n-th call of their thread.
+#[cfg(test)]
+pub(crate) mod faults {
+    extern crate std;
+    use std::cell::Cell;
+    use std::thread_local;
+
+    thread_local! {
+        static CALLS_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+        static REFUSED: Cell<u32> = const { Cell::new(0) };
+    }
+
+    /// Counts a call, and says whether it is to fail.
+    pub(crate) fn refused() -> bool {
+        match CALLS_LEFT.get() {
+            None => false,
+            Some(0) => {
+                REFUSED.set(REFUSED.get() + 1);
+                true
+            }
+            Some(left) => {
+                CALLS_LEFT.set(Some(left - 1));
+                false
+            }
+        }
+    }
+
+    /// Runs `work` with every call refused after the first `calls`; returns what it
+    /// returns, and how many calls were refused.
+    pub(crate) fn refusing_after<T>(calls: u32, work: impl FnOnce() -> T) -> (T, u32) {
+        CALLS_LEFT.set(Some(calls));
+        REFUSED.set(0);
+        let result = work();
+        CALLS_LEFT.set(None);
+        (result, REFUSED.get())
+    }
+}

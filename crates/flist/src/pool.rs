@@ -1,0 +1,321 @@
+//! Pools: contiguous memory cut into chunks of one slab.
+//!
+//! A pool has no header in front of its chunks and no list through them. One *state
+//! byte* for each chunk, kept apart, is its whole free map:
+//!
+//! ```text
+//! start                                 ready                      count
+//!   │ chunk 0 │ chunk 1 │ chunk 2 │ …     │ charged later …          │
+//! states
+//!   │ LIVE    │ FREE    │ CACHED  │ …     │ FREE …                   │
+//!                ▲ hint: no chunk below is FREE
+//!
+//! free = number of FREE chunks below ready
+//! ```
+//!
+//! so chunks come out in address order, cold chunks are not touched, and a stray
+//! write to a chunk reaches no pointer of ours. A new pool is charged (and touched)
+//! step by step: `ready` moves up as the slab needs more.
+
+use core::ptr::NonNull;
+
+use crate::descriptor::RUN;
+
+/// The state byte of a chunk that is in its pool, free; also of a chunk that was
+/// never handed out, since fresh bookkeeping is zero.
+pub(crate) const FREE: u8 = 0;
+/// Handed out to a caller.
+pub(crate) const LIVE: u8 = 1;
+/// Freed, and kept in a magazine.
+pub(crate) const CACHED: u8 = 2;
+
+/// The unit in which pools and extents are charged.
+pub(crate) const OS_PAGE: usize = 4096;
+
+/// The most that one step of a growing pool charges.
+const LARGEST_STEP: usize = 256 << 10;
+
+/// One chunk in a magazine: where it is, and where its state byte is, so that an
+/// allocation marks it without looking anything up.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Slot {
+    pub(crate) chunk: *mut u8,
+    pub(crate) state: *mut u8,
+}
+
+/// One pool. Lives in the arena's bookkeeping.
+#[repr(C)]
+pub(crate) struct Pool {
+    pub(crate) start: *mut u8,
+    pub(crate) states: *mut u8,
+    /// Bytes from one chunk to the next.
+    pub(crate) stride: usize,
+    /// Bytes charged to the budget, at most `runs` runs.
+    pub(crate) charged: usize,
+    pub(crate) first_run: u32,
+    pub(crate) runs: u32,
+    /// Chunks in all.
+    pub(crate) count: u32,
+    /// Chunks that are charged.
+    pub(crate) ready: u32,
+    /// Of those, how many are `FREE`.
+    pub(crate) free: u32,
+    /// No chunk below is `FREE`.
+    hint: u32,
+    pub(crate) slab: u16,
+    /// Whether the pool is in its slab's list of pools to refill from.
+    pub(crate) listed: bool,
+    /// That list.
+    pub(crate) prev_listed: *mut Pool,
+    pub(crate) next_listed: *mut Pool,
+    /// All pools of the arena.
+    pub(crate) prev: *mut Pool,
+    pub(crate) next: *mut Pool,
+}
+
+impl Pool {
+    /// A pool of `count` chunks, with nothing charged and all states `FREE`.
+    pub(crate) fn new(
+        start: NonNull<u8>,
+        states: NonNull<u8>,
+        stride: usize,
+        slab: u16,
+        (first_run, runs): (u32, u32),
+        count: u32,
+    ) -> Pool {
+        let null = core::ptr::null_mut;
+        Pool {
+            start: start.as_ptr(),
+            states: states.as_ptr(),
+            stride,
+            charged: 0,
+            first_run,
+            runs,
+            count,
+            ready: 0,
+            free: 0,
+            hint: 0,
+            slab,
+            listed: false,
+            prev_listed: null(),
+            next_listed: null(),
+            prev: null(),
+            next: null(),
+        }
+    }
+
+    /// Bytes of address space.
+    pub(crate) fn span_bytes(&self) -> usize {
+        self.runs as usize * RUN
+    }
+
+    /// Whether every chunk is free, here and not in a magazine.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free == self.ready
+    }
+
+    /// Whether there is anything to take, now or after growing.
+    pub(crate) fn has_room(&self) -> bool {
+        self.free > 0 || self.ready < self.count
+    }
+
+    /// Bytes that the next step charges: a sixteenth of `slab_heap`, so that what is
+    /// charged and not used stays a small part of the slab, but at least `least` bytes
+    /// and one chunk; up to the end of the pool.
+    pub(crate) fn next_step(&self, slab_heap: usize, least: usize) -> usize {
+        let end = (self.count as usize * self.stride).next_multiple_of(OS_PAGE);
+        let one = ((self.ready as usize + 1) * self.stride).next_multiple_of(OS_PAGE);
+        let wanted = self.charged + ((slab_heap / 16) & !(OS_PAGE - 1)).clamp(least, LARGEST_STEP);
+        wanted.clamp(one, end) - self.charged
+    }
+
+    /// Makes the chunks in the next `bytes` bytes ready, which are charged.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.charged += bytes;
+        let ready = ((self.charged / self.stride) as u32).min(self.count);
+        debug_assert!(ready > self.ready);
+        self.free += ready - self.ready;
+        self.ready = ready;
+    }
+
+    /// Moves up to `wanted` free chunks to `slots`, the lowest last, so that a stack
+    /// hands them out in address order; returns how many.
+    ///
+    /// # Safety
+    ///
+    /// `slots` has room for `wanted`.
+    pub(crate) unsafe fn take(&mut self, slots: *mut Slot, wanted: u32) -> u32 {
+        let wanted = wanted.min(self.free);
+        let mut at = self.hint;
+        for taken in 0..wanted {
+            // SAFETY: at least one of the states from `at` below `ready` is FREE, since
+            // `free` counts them and none is below `hint`. `taken` is below `wanted`.
+            unsafe {
+                at = next_free(self.states, at);
+                debug_assert!(at < self.ready);
+                let state = self.states.add(at as usize);
+                state.write(CACHED);
+                let chunk = self.start.add(at as usize * self.stride);
+                slots.add((wanted - 1 - taken) as usize).write(Slot { chunk, state });
+            }
+            at += 1;
+        }
+        self.free -= wanted;
+        self.hint = at;
+        wanted
+    }
+
+    /// Takes one chunk back.
+    ///
+    /// # Safety
+    ///
+    /// The slot is a chunk of this pool that is not in it.
+    #[inline]
+    pub(crate) unsafe fn put(&mut self, slot: Slot) {
+        // SAFETY: the state byte is one of this pool's, so the distance is its index.
+        unsafe {
+            slot.state.write(FREE);
+            let index = slot.state.offset_from(self.states) as u32;
+            self.hint = self.hint.min(index);
+        }
+        self.free += 1;
+        debug_assert!(self.free <= self.ready);
+    }
+
+    /// Checks the equations of the module against the state bytes.
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn check_invariants(&self) {
+        // SAFETY: a pool has `count` state bytes.
+        let states = unsafe { core::slice::from_raw_parts(self.states, self.count as usize) };
+        let (ready, later) = states.split_at(self.ready as usize);
+        assert_eq!(ready.iter().filter(|&&state| state == FREE).count(), self.free as usize);
+        assert!(later.iter().all(|&state| state == FREE));
+        assert!(states[..self.hint as usize].iter().all(|&state| state != FREE));
+        assert!(self.charged <= self.span_bytes());
+        assert!(self.ready as usize * self.stride <= self.charged);
+    }
+}
+
+/// The reciprocal of `stride` for [`locate`]: `ceil(2^64 / stride)`.
+pub(crate) fn reciprocal(stride: usize) -> u64 {
+    debug_assert!(stride > 1);
+    u64::MAX / stride as u64 + 1
+}
+
+/// Index and remainder in one multiplication.
+///
+/// With `c = ceil(2^64 / d)` and `n, d < 2^32`, the upper half of `n × c` is `n / d`,
+/// and the lower half is below `c` exactly if `d` divides `n` (Lemire, Kaser and Kurz,
+/// "Faster remainder by direct computation", 2019). Returns the index, and whether
+/// the offset is the start of a chunk.
+#[inline(always)]
+pub(crate) fn locate(offset: usize, reciprocal: u64) -> (usize, bool) {
+    let product = offset as u128 * reciprocal as u128;
+    ((product >> 64) as usize, (product as u64) < reciprocal)
+}
+
+/// The first index from `at` on whose state is FREE, eight at a time.
+///
+/// # Safety
+///
+/// There is one, and the states up to the next multiple of eight behind it may be
+/// read: blocks of bookkeeping are multiples of a cache line.
+unsafe fn next_free(states: *const u8, mut at: u32) -> u32 {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    loop {
+        let aligned = at & !7;
+        // SAFETY: the caller's promise; state arrays start at a cache line.
+        let word = unsafe { states.add(aligned as usize).cast::<u64>().read() };
+        // The lowest set high bit marks the lowest zero byte; bytes before `at` are
+        // made non-zero first.
+        let word = u64::from_le(word) | ((1 << (8 * (at - aligned))) - 1);
+        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+        if zeros != 0 {
+            return aligned + zeros.trailing_zeros() / 8;
+        }
+        at = aligned + 8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec;
+
+    #[test]
+    fn locate_is_exact_for_every_stride_and_offset() {
+        let strides = (2..2000).chain([4096, 32_768, 32_760, 65_535, (1 << 20) + 1]);
+        for stride in strides {
+            let c = reciprocal(stride);
+            let near = |offset: usize| [offset.saturating_sub(1), offset, offset + 1];
+            for k in [0, 1, 2, 3, 7, 1000, 20_479, 20_480] {
+                for offset in near(k * stride) {
+                    let expected = (offset / stride, offset % stride == 0);
+                    assert_eq!(locate(offset, c), expected, "{offset} / {stride}");
+                }
+            }
+        }
+        // An extent: only its first byte.
+        assert_eq!(locate(0, 1), (0, true));
+        assert!(!locate(1, 1).1 && !locate(RUN - 1, 1).1);
+    }
+
+    #[test]
+    fn next_free_finds_the_lowest() {
+        let mut states = [LIVE; 64];
+        for free in 0..64 {
+            states.fill(CACHED);
+            states[free] = FREE;
+            if free + 9 < 64 {
+                states[free + 9] = FREE;
+            }
+            for from in 0..=free {
+                // SAFETY: there is one at `free`, and 64 bytes may be read.
+                assert_eq!(unsafe { next_free(states.as_ptr(), from as u32) }, free as u32);
+            }
+        }
+    }
+
+    #[test]
+    fn take_and_put_keep_the_equations() {
+        let mut memory = vec![0u64; 1 << 13];
+        let mut states = vec![0u64; 128];
+        let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
+        let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
+        let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682);
+        let null = core::ptr::null_mut();
+        let mut slots = [Slot { chunk: null, state: null }; 64];
+        let mut all = vec![];
+        loop {
+            pool.check_invariants();
+            if pool.free == 0 {
+                if pool.ready == pool.count {
+                    break;
+                }
+                let step = pool.next_step(pool.charged, OS_PAGE);
+                pool.grow(step);
+            }
+            // SAFETY: 64 slots.
+            let taken = unsafe { pool.take(slots.as_mut_ptr(), 64) } as usize;
+            assert!(taken > 0);
+            assert!(slots[..taken].windows(2).all(|two| two[0].chunk > two[1].chunk));
+            all.extend_from_slice(&slots[..taken]);
+        }
+        assert_eq!(all.len(), 682);
+        assert_eq!(pool.charged, RUN);
+        let mut lowest = usize::MAX;
+        for slot in all.iter().step_by(3).chain(all.iter().skip(1).step_by(3)) {
+            // SAFETY: taken above.
+            unsafe { pool.put(*slot) };
+            lowest = lowest.min(slot.chunk.addr());
+            pool.check_invariants();
+        }
+        // SAFETY: 64 slots.
+        assert_eq!(unsafe { pool.take(slots.as_mut_ptr(), 64) }, 64);
+        assert_eq!(slots[63].chunk.addr(), lowest);
+        pool.check_invariants();
+    }
+}

@@ -1,0 +1,256 @@
+//! The engine against its own equations: random programs, refused system calls.
+
+extern crate std;
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use mallocer_core::{AllocError, Config, Hints, Ladder, Mallocer};
+
+use crate::Flist;
+use crate::os::faults::refusing_after;
+
+/// A generator of the same numbers every time (Knuth's MMIX constants).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % bound
+    }
+
+    /// Mostly small, sometimes an extent.
+    fn size(&mut self) -> usize {
+        let bits = 3 + self.below(16);
+        self.below(1 << bits)
+    }
+}
+
+fn config(capacity: usize) -> Config {
+    let mut config = Config::default();
+    config.capacity = capacity;
+    config
+}
+
+/// Live chunks by address, with their length and the byte they are filled with.
+struct Model {
+    live: BTreeMap<usize, (NonNull<[u8]>, u8)>,
+}
+
+impl Model {
+    fn add(&mut self, chunk: NonNull<[u8]>, fill: u8) {
+        let (start, end) =
+            (chunk.cast::<u8>().addr().get(), chunk.cast::<u8>().addr().get() + chunk.len());
+        if let Some((&before, (one, _))) = self.live.range(..end).next_back() {
+            assert!(before + one.len() <= start, "{start:#x} overlaps {before:#x}");
+        }
+        // SAFETY: the chunk is ours, all of it.
+        unsafe { chunk.cast::<u8>().write_bytes(fill, chunk.len()) };
+        self.live.insert(start, (chunk, fill));
+    }
+
+    fn take(&mut self, at: usize) -> NonNull<[u8]> {
+        let address = *self.live.keys().nth(at).unwrap();
+        let (chunk, fill) = self.live.remove(&address).unwrap();
+        // SAFETY: the chunk is live and was filled.
+        let bytes = unsafe { chunk.as_ref() };
+        assert!(bytes.iter().all(|&byte| byte == fill));
+        chunk
+    }
+}
+
+fn random_program(heap: &Flist, seed: u64, steps: usize) {
+    let mut random = Random(seed);
+    let mut model = Model { live: BTreeMap::new() };
+    for step in 0..steps {
+        let count = model.live.len();
+        match random.below(20) {
+            0..=8 => {
+                let layout = Layout::from_size_align(random.size(), 1 << random.below(9)).unwrap();
+                if let Ok(chunk) = heap.try_alloc(layout) {
+                    assert!(chunk.len() >= layout.size());
+                    assert_eq!(chunk.cast::<u8>().addr().get() % layout.align(), 0);
+                    model.add(chunk, step as u8);
+                }
+            }
+            9..=16 if count > 0 => {
+                let chunk = model.take(random.below(count));
+                // SAFETY: live until now.
+                unsafe {
+                    assert_eq!(heap.chunk_len(chunk.cast()), chunk.len());
+                    heap.free(chunk.cast());
+                }
+            }
+            17 if count > 0 => {
+                let chunk = model.take(random.below(count));
+                let layout = Layout::from_size_align(random.size(), 8).unwrap();
+                // SAFETY: live until now; the old contents are checked by `take`.
+                unsafe {
+                    match heap.try_realloc(chunk.cast(), layout) {
+                        Ok(moved) => {
+                            let kept = chunk.len().min(layout.size()).min(moved.len());
+                            let bytes = &moved.as_ref()[..kept];
+                            assert!(bytes.windows(2).all(|two| two[0] == two[1]));
+                            model.add(moved, step as u8);
+                        }
+                        Err(_) => model.add(chunk, step as u8),
+                    }
+                }
+            }
+            18 if count > 0 && random.below(40) == 0 => {
+                let before = heap.info().heap;
+                let given = heap.purge();
+                assert_eq!(heap.info().heap, before - given);
+            }
+            19 if random.below(200) == 0 => {
+                model.live.clear();
+                // SAFETY: the model forgets all chunks.
+                unsafe { heap.release() };
+                assert_eq!((heap.info().alloc, heap.info().heap), (0, 0));
+            }
+            _ => {}
+        }
+        if step % 64 == 0 {
+            heap.check_invariants();
+            let live: usize = model.live.values().map(|(chunk, _)| chunk.len()).sum();
+            assert_eq!(heap.info().alloc, live);
+            let mut alloc = 0;
+            heap.each_slab_use(&mut |slab| alloc += slab.alloc);
+            assert_eq!(alloc, live);
+        }
+    }
+    while !model.live.is_empty() {
+        let chunk = model.take(0);
+        // SAFETY: live until now.
+        unsafe { heap.free(chunk.cast()) };
+    }
+    heap.check_invariants();
+    assert_eq!(heap.info().alloc, 0);
+    let heap_bytes = heap.info().heap;
+    assert_eq!(heap.purge(), heap_bytes, "all is given back");
+}
+
+#[test]
+fn random_programs_keep_every_equation() {
+    for (seed, capacity) in (0..).zip([1 << 30, 1 << 20, 300 << 10, 64 << 20]) {
+        let heap = Flist::open(&config(capacity)).unwrap();
+        random_program(&heap, seed, 20_000);
+    }
+}
+
+#[test]
+fn random_programs_on_odd_ladders() {
+    let odd: Vec<usize> = (1..=200).map(|at| at * at * 3 / 2 + at).collect();
+    for slabs in [odd.as_slice(), &[1, 2, 3, 70, 72, 1000], &[64], &[70_000, 100_001]] {
+        let mut config = config(1 << 26);
+        config.ladder = Ladder::from_slabs(slabs).unwrap();
+        config.max_chunks = 100;
+        let heap = Flist::open(&config).unwrap();
+        random_program(&heap, 9, 5_000);
+    }
+}
+
+#[test]
+fn hints_and_decay_change_no_meaning() {
+    let mut config = config(1 << 28);
+    config.hints = Hints::GROWING | Hints::LONG_LIVED;
+    config.decay = Some(core::time::Duration::ZERO);
+    random_program(&Flist::open(&config).unwrap(), 5, 20_000);
+}
+
+#[test]
+fn the_last_byte_of_capacity_is_used_and_no_more() {
+    let heap = Flist::open(&config(1 << 20)).unwrap();
+    let layout = Layout::from_size_align(4096, 8).unwrap();
+    let mut chunks = Vec::new();
+    let refusal = loop {
+        match heap.try_alloc(layout) {
+            Ok(chunk) => chunks.push(chunk),
+            Err(refusal) => break refusal,
+        }
+        assert!(heap.info().heap <= 1 << 20);
+    };
+    // The last pool could not take one more OS page.
+    assert_eq!(refusal, AllocError::Capacity { requested: 4096, used: 1 << 20, limit: 1 << 20 });
+    // SAFETY: allocated above.
+    unsafe { heap.free(chunks.pop().unwrap().cast()) };
+    chunks.push(heap.try_alloc(layout).unwrap());
+    // A request of another slab is served once everything else is free.
+    for chunk in chunks {
+        // SAFETY: allocated above.
+        unsafe { heap.free(chunk.cast()) };
+    }
+    let whole = Layout::from_size_align(1 << 20, 8).unwrap();
+    assert_eq!(heap.try_alloc(whole).unwrap().len(), 1 << 20);
+    heap.check_invariants();
+}
+
+#[test]
+fn max_pools_is_a_named_error() {
+    let mut config = config(1 << 30);
+    (config.max_pools, config.max_chunks) = (2, 10);
+    let heap = Flist::open(&config).unwrap();
+    let mut served = 0;
+    let refusal = loop {
+        match heap.try_alloc(Layout::new::<[u64; 4]>()) {
+            Ok(_) => served += 1,
+            Err(refusal) => break refusal,
+        }
+    };
+    assert_eq!((served, refusal), (20, AllocError::PoolLimit { slab: 32, pools: 2 }));
+}
+
+#[test]
+fn extents_grow_in_place_and_shrink() {
+    let heap = Flist::open(&config(1 << 30)).unwrap();
+    let layout = |size| Layout::from_size_align(size, 8).unwrap();
+    let chunk = heap.try_alloc(layout(100_000)).unwrap();
+    assert_eq!(chunk.len(), 102_400);
+    // SAFETY: live, and used only within the returned lengths.
+    unsafe {
+        // Within its runs an extent grows wherever it is.
+        chunk.cast::<u8>().write_bytes(7, chunk.len());
+        for size in [120_000, 131_072, 50_000] {
+            let resized = heap.try_realloc(chunk.cast(), layout(size)).unwrap();
+            let pages = size.next_multiple_of(4096);
+            assert_eq!((resized.cast::<u8>(), resized.len()), (chunk.cast(), pages));
+            assert_eq!(heap.info().heap, pages);
+            heap.check_invariants();
+        }
+        // Beyond them it may have to move.
+        let grown = heap.try_realloc(chunk.cast(), layout(40 << 20)).unwrap();
+        assert!(grown.as_ref()[..50_000].iter().all(|&byte| byte == 7));
+        let chunk = heap.try_realloc(grown.cast(), layout(60_000)).unwrap();
+        assert_eq!(chunk.cast::<u8>(), grown.cast::<u8>());
+        let small = heap.try_realloc(chunk.cast(), layout(100)).unwrap();
+        assert!(small.as_ref()[..100].iter().all(|&byte| byte == 7));
+        heap.free_sized(small.cast(), layout(100));
+    }
+    heap.check_invariants();
+}
+
+#[test]
+fn every_refused_system_call_is_an_error_and_harms_nothing() {
+    // Only decommit is left to refuse once the process has its reservation; making
+    // that is refused call by call in the reservation's own tests.
+    let heap = Flist::open(&config(1 << 28)).unwrap();
+    for calls in 0..8 {
+        let ((), refused) =
+            refusing_after(calls, || random_program(&heap, u64::from(calls), 4_000));
+        heap.check_invariants();
+        assert!(calls > 0 || refused > 0);
+    }
+}
+
+#[test]
+fn released_arenas_leave_memory_for_the_next() {
+    for _ in 0..3 {
+        let heap = Flist::open(&config(1 << 30)).unwrap();
+        for _ in 0..10_000 {
+            heap.try_alloc(Layout::new::<[u64; 12]>()).unwrap();
+        }
+        assert_eq!(heap.info().alloc, 960_000);
+    }
+}
