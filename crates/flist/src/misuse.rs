@@ -10,8 +10,7 @@
 //! | live, of another arena | another arena's |
 //! | bookkeeping | foreign |
 //! | inner run of an extent | interior, or another arena's |
-//! | free, retained by this arena | freed twice |
-//! | free otherwise | released |
+//! | free | released |
 
 use core::alloc::Layout;
 
@@ -58,11 +57,6 @@ pub(crate) fn diagnose(
                 return misuse;
             }
         },
-        // What an arena retains were its own chunks.
-        _ if tag.owner() == heap.id => {
-            misuse.kind = MisuseKind::DoubleFree;
-            return misuse;
-        }
         _ => {
             misuse.kind = MisuseKind::Released;
             return misuse;

@@ -108,8 +108,7 @@ impl<A: ArenaKind> Builder<A> {
         self
     }
 
-    /// The most chunks that one pool may have, at least 1; default
-    /// [`DEFAULT_MAX_CHUNKS`](crate::DEFAULT_MAX_CHUNKS).
+    /// The most chunks that one pool may have, at least 1; default 20480.
     pub fn max_chunks(mut self, chunks: usize) -> Self {
         self.settings.config.max_chunks = chunks;
         self

@@ -1,0 +1,218 @@
+//! The arguments of the program, and its help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::size::parse_size;
+
+/// One API over four memory allocators, and the tools to choose among them.
+#[derive(Debug, Parser)]
+#[command(name = "mallocer", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = MAIN_EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Never colour the output; the same as a non-empty NO_COLOR.
+    #[arg(long, global = true)]
+    pub(crate) no_color: bool,
+}
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  mallocer compare                       the same work on every backend, side by side
+  mallocer compare --threads 4 src docs  four threads on one arena, words of two directories
+  mallocer backends                      which backends there are
+  mallocer slabs --request 67            which slab serves 67 bytes, and what it wastes
+
+Exit codes:
+  0  done
+  1  the work failed: a backend crashed, or the contents of two backends differ
+  2  the arguments, the input or the configuration are wrong";
+
+/// What the program is to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Compare(CompareArgs),
+    Backends(BackendsArgs),
+    Slabs(SlabsArgs),
+    #[command(name = crate::compare::ROUND_COMMAND, hide = true)]
+    Round(RoundArgs),
+}
+
+/// Does the same work on every backend and shows the figures side by side.
+///
+/// Reads text files and builds from their words, in an arena of each backend, an
+/// ordered index as a storage engine would: nodes, keys, posting arrays that
+/// grow, versions replaced while older ones are still held, deletes in another
+/// order, a scan, and a release of everything at once. Each round of a backend
+/// runs in a process of its own; rounds of the backends take turns. The contents
+/// must come out the same on all of them.
+#[derive(Debug, Args)]
+#[command(after_help = COMPARE_EXAMPLES)]
+pub(crate) struct CompareArgs {
+    /// Files and directories to take the words from [default: .]
+    ///
+    /// Directories are read recursively, in the order of their names, without
+    /// hidden entries, `target`, `node_modules`, and files that are not text.
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Backends to compare, with commas between [default: all that are compiled in]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) backends: Vec<String>,
+    /// Threads at work on one arena; 1 takes the single-threaded arena
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
+    pub(crate) threads: usize,
+    /// Rounds of each backend [default: 7, or at least 3 within 20 seconds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) rounds: Option<u32>,
+    /// How often the words are indexed, each copy under keys of its own
+    /// [default: as often as a small input needs to make the work measurable]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) scale: Option<u32>,
+    /// Bytes of text to read at most
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "2MiB")]
+    pub(crate) limit: usize,
+    /// Capacity of each arena
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16GiB")]
+    pub(crate) capacity: usize,
+    /// Seed of the orders in which keys are updated and deleted
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Write all figures as JSON to a file; `-` is standard output, instead of the table
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Show no progress
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  mallocer compare                                  the sources in this directory
+  mallocer compare --threads 4 /usr/share/doc       four threads on a shared arena
+  mallocer compare --backends flist,jemalloc        two of the backends
+  mallocer compare --rounds 15 --scale 10           longer, for steadier figures
+  mallocer compare --json figures.json              everything, for other programs
+  mallocer compare --json - | jq '.backends[].metrics.total_ns.median'
+
+What the rows mean, how they are measured, and the JSON: docs/cli.md.
+Exit code 1 if a backend fails or contents differ, 2 if there is nothing to read.";
+
+/// Lists the backends: what each is, and which are compiled in.
+#[derive(Debug, Args)]
+#[command(after_help = BACKENDS_EXAMPLES)]
+pub(crate) struct BackendsArgs {
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const BACKENDS_EXAMPLES: &str = "\
+Examples:
+  mallocer backends
+  mallocer backends --json | jq -r '.backends[] | select(.compiled) | .name'
+  MALLOCER_BACKEND=jemalloc mallocer backends      what programs under it would take";
+
+/// Shows a ladder: its slabs, the requests each serves, and what they waste.
+///
+/// A request gets the smallest slab that holds it. Bounds must be multiples of
+/// the alignment. SIZE is a number of bytes, or a number with KiB, MiB, GiB or TiB.
+#[derive(Debug, Args)]
+#[command(after_help = SLABS_EXAMPLES)]
+pub(crate) struct SlabsArgs {
+    /// The smallest block (minblock); 0 stands for one alignment [default: 0]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) min: Option<usize>,
+    /// The largest block (maxblock), at most 1 TiB [default: 1TiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max: Option<usize>,
+    /// What every slab is a multiple of: 8 or 16 [default: 8]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) align: Option<usize>,
+    /// Which part of a chunk is used at least, from 0.5 to 0.999 [default: 0.95]
+    #[arg(long, value_name = "PART")]
+    pub(crate) utilization: Option<f64>,
+    /// The ladder given whole: its slabs, ascending, with commas between
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = parse_size)]
+    #[arg(conflicts_with_all = ["min", "max", "align", "utilization"])]
+    pub(crate) list: Option<Vec<usize>>,
+    /// Show which slab serves a request of SIZE bytes, at alignment ALIGN if given;
+    /// may be repeated
+    #[arg(long, value_name = "SIZE[:ALIGN]", value_parser = parse_request)]
+    pub(crate) request: Vec<Request>,
+    /// Show only the first N slabs
+    #[arg(long, value_name = "N", conflicts_with = "json")]
+    pub(crate) head: Option<usize>,
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const SLABS_EXAMPLES: &str = "\
+Examples:
+  mallocer slabs --min 96 --max 1MiB               183 slabs from 96 bytes to 1 MiB
+  mallocer slabs --request 67 --request 5000       72 and 5120 serve them
+  mallocer slabs --list 70,72,96 --request 67:8    alignment 8 skips the slab of 70
+  mallocer slabs --min 0 --max 1TiB --align 8 --json | jq .count
+
+Exit code 2 if there is no such ladder, or a request is above its largest slab.";
+
+/// What `slabs --request` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// The size, in bytes.
+    pub(crate) size: usize,
+    /// The alignment, in bytes: a power of two.
+    pub(crate) align: usize,
+}
+
+fn parse_request(text: &str) -> Result<Request, String> {
+    let (size, align) = text.split_once(':').unwrap_or((text, "1"));
+    let (size, align) = (parse_size(size)?, parse_size(align)?);
+    if !align.is_power_of_two() {
+        return Err(format!("alignment {align} is not a power of two; give 1, 2, 4, 8, …"));
+    }
+    Ok(Request { size, align })
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=256) => Ok(count),
+        _ => Err(format!("`{text}` is not a number of threads; give 1 to 256")),
+    }
+}
+
+/// One round of one backend, in a process of its own: reads the work from standard
+/// input and writes the figures to standard output.
+#[derive(Debug, Args)]
+pub(crate) struct RoundArgs {
+    /// The backend to run on.
+    #[arg(long)]
+    pub(crate) backend: String,
+    /// Capacity of the arena, in bytes.
+    #[arg(long)]
+    pub(crate) capacity: usize,
+    /// Measure the latency of single calls, and not the phases.
+    #[arg(long)]
+    pub(crate) latency: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn requests_parse() {
+        assert_eq!(parse_request("67"), Ok(Request { size: 67, align: 1 }));
+        assert_eq!(parse_request("4KiB:64"), Ok(Request { size: 4096, align: 64 }));
+        assert!(parse_request("67:3").unwrap_err().contains("alignment 3"));
+        assert!(parse_request("x:8").unwrap_err().contains("`x`"));
+    }
+}

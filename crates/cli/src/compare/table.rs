@@ -1,0 +1,112 @@
+//! The comparison as a table: a column for each backend, a row for each metric.
+
+use comfy_table::Cell;
+use mallocer::Bytes;
+
+use super::metrics::{Group, METRICS, Metric, grouped};
+use super::report::{Outcome, Report};
+use crate::terminal::{Terminal, best, figure, group, head};
+
+/// The whole text: what was done, the figures, and how to read them.
+pub(super) fn render(report: &Report, terminal: Terminal) -> String {
+    let mut parts = vec![headline(report, terminal)];
+    if report.backends.iter().any(|backend| !backend.rounds.is_empty()) {
+        parts.push(figures(report, terminal));
+        parts.push(terminal.faint(&legend(report)));
+    }
+    for backend in &report.backends {
+        if let Some(failure) = &backend.failure {
+            parts.push(format!("{} {}: {failure}", terminal.red("failed"), backend.name));
+        }
+    }
+    parts.join("\n")
+}
+
+fn headline(report: &Report, terminal: Terminal) -> String {
+    let settings = &report.settings;
+    let copies = match settings.scale {
+        1 => String::new(),
+        scale => format!(", indexed {scale} times"),
+    };
+    let mut lines = vec![format!("{}{copies}", report.input.describe())];
+    if let Some(work) = &report.work {
+        lines.push(format!(
+            "{} keys; {} calls of alloc, {} of realloc, {} of free",
+            grouped(work.keys),
+            grouped(work.allocs),
+            grouped(work.reallocs),
+            grouped(work.frees)
+        ));
+    }
+    let arena = match settings.threads {
+        1 => "1 thread on an Arena".to_owned(),
+        threads => format!("{threads} threads on a SharedArena"),
+    };
+    let rounds = match settings.rounds {
+        1 => "1 round".to_owned(),
+        rounds => format!("{rounds} rounds"),
+    };
+    lines.push(format!("{arena} of {}, {rounds}", Bytes(settings.capacity)));
+    lines.push(report.machine.line());
+    let title = terminal.bold("mallocer compare");
+    format!("{title}  {}", lines.join("\n                  "))
+}
+
+fn figures(report: &Report, terminal: Terminal) -> String {
+    let backends = &report.backends;
+    let mut table = terminal.table();
+    let names = backends.iter().map(|backend| head(backend.name, false));
+    table.set_header([head("", true)].into_iter().chain(names));
+    for part in Group::ALL {
+        table.add_row([group(part.title())]);
+        for metric in METRICS.iter().filter(|metric| metric.group == part) {
+            if let Some(cells) = row(metric, backends) {
+                table.add_row(cells);
+            }
+        }
+    }
+    table.trim_fmt()
+}
+
+/// The cells of a metric, unless no backend has it or all have nothing to show.
+fn row(metric: &Metric, backends: &[Outcome]) -> Option<Vec<Cell>> {
+    let summaries: Vec<_> =
+        backends.iter().map(|backend| backend.metrics.get(metric.name).copied()).collect();
+    if summaries.iter().flatten().all(|summary| summary.max == 0.0) {
+        return None;
+    }
+    let medians: Vec<_> = summaries.iter().map(|summary| summary.map(|s| s.median)).collect();
+    let marked = metric.best(&medians);
+    let mut cells = vec![Cell::new(format!("  {}", metric.label))];
+    for (at, summary) in summaries.iter().enumerate() {
+        cells.push(match summary {
+            None => figure("–"),
+            Some(summary) => {
+                let value = metric.unit.show(summary.median);
+                let spread = format!("±{:.0}%", summary.spread_percent());
+                if marked == Some(at) {
+                    best(format!("* {value} {spread:>5}"))
+                } else {
+                    figure(format!("{value} {spread:>5}"))
+                }
+            }
+        });
+    }
+    Some(cells)
+}
+
+fn legend(report: &Report) -> String {
+    let measured = "Medians over the rounds, ± the median distance from the median; * is the best \
+                    of its row.";
+    let contents = match (&report.work, report.identical) {
+        (Some(work), true) => {
+            format!("Contents are identical on all backends (digest {}).", work.digest)
+        }
+        _ => "Contents differ.".to_owned(),
+    };
+    format!(
+        "{measured}\nWaste is what heap and overhead, or resident memory, are above the live bytes \
+         asked for. Heap\ncounts pools on flist and chunks by usable size elsewhere; resident \
+         memory counts the same on all.\n{contents}"
+    )
+}
