@@ -1,0 +1,21 @@
+//! Every backend that comes with mallocer, in both forms, under the whole suite.
+
+macro_rules! backends {
+    ($($backend:ident: $single:ty, $shared:ty;)+) => {$(
+        mod $backend {
+            #[test]
+            fn single() {
+                mallocer_conformance::check::<$single>();
+            }
+
+            #[test]
+            fn shared() {
+                mallocer_conformance::check_shared::<$shared>();
+            }
+        }
+    )+};
+}
+
+backends! {
+    malloc: mallocer_malloc::Malloc, mallocer_malloc::SharedMalloc;
+}

@@ -1,0 +1,64 @@
+//! The suite tested: a right heap passes all of it, and every flaw is found by the
+//! check that is there for it.
+
+mod reference;
+
+use mallocer_conformance::{Report, report, report_shared};
+use reference::*;
+
+#[test]
+fn a_right_heap_passes() {
+    report_shared::<Reference<Right>>("").expect_clean();
+}
+
+/// Passes if the check of that name failed, with these words.
+#[track_caller]
+fn expect(report: &Report, check: &str, words: &str) {
+    let found = report.failures.iter().find(|failure| failure.check == check);
+    let Some(failure) = found else { panic!("{check} does not find the flaw: {report}") };
+    assert!(failure.message.contains(words), "{check} says something else: {}", failure.message);
+    let text = report.to_string();
+    assert!(text.contains("reference (") && text.contains(check), "the report is short: {text}");
+}
+
+macro_rules! flaws {
+    ($report:ident: $($test:ident: $kind:ident => $check:literal $words:literal;)+) => {$(
+        #[test]
+        fn $test() {
+            expect(&$report::<Reference<$kind>>($check), $check, $words);
+        }
+    )+};
+}
+
+flaws! { report:
+    overlaps: Overlapping => "allocation::many_small_chunks" "overlaps the live chunk";
+    misalignment: Misaligned => "allocation::alignments" "is not aligned as asked";
+    exaggerated_lengths: Exaggerating => "allocation::many_small_chunks" "chunk_len differ";
+    ignored_capacity: Unlimited => "capacity::of_small_chunks" "are charged to the budget";
+    ignored_parents: Unlimited => "capacity::of_the_parent" "are charged to the budget";
+    leaked_budget: Leaking => "capacity::filled_again_and_again" "holds";
+    budget_leaked_at_drop: LeakingAtDrop =>
+        "release::by_drop_refunds_the_parent" "keeps bytes of a heap that is gone";
+    budget_leaked_at_refusal: LeakingAtRefusal => "capacity::refusals_cost_nothing" "a thousand refusals";
+    made_up_figures: Lying => "capacity::of_small_chunks" "a refusal of nothing";
+    giving_up: GivingUp => "capacity::of_small_chunks" "although as much was just freed";
+    forgotten_contents: Forgetful => "realloc::contents_to_the_smaller_size" "contents changed";
+    forgotten_tails: Tailless => "realloc::growth_chains" "contents changed";
+    hasty_realloc: Hasty => "realloc::failure_keeps_the_chunk" "contents changed";
+    dirty_zeroes: Dirty => "allocation::zeroed_memory" "zeroed chunk";
+    miscounting: Miscounting => "allocation::large_sizes" "alloc is not the sum of the slabs";
+    unsorted_slabs: Unsorted => "allocation::slabs_serve" "is followed by slab";
+    chunks_kept_at_release: Clinging => "release::empties_the_heap" "alloc is not 0 after release";
+    budget_kept_at_release: Greedy => "release::a_hundred_times" "keeps bytes of a released heap";
+    children_released: Sweeping => "release::spares_children" "";
+    purged_contents: Purging => "allocation::purge_keeps_contents" "contents changed";
+    any_small_capacity: Careless => "config::capacity_too_small" "a heap opens";
+    any_large_capacity: Careless => "config::capacity_too_large" "a heap opens";
+    overflow: Overflowing => "impossible::sizes" "";
+    growth_over_the_end: Stretching => "realloc::resize_in_place" "chunk_len differ";
+}
+
+flaws! { report_shared:
+    lost_counts: Racing => "threads::hand_chunks_around" "alloc is not 0";
+    lost_frees: Losing => "threads::hand_chunks_over" "alloc is not 0";
+}
