@@ -72,9 +72,8 @@ impl Claim {
     /// If not, naming the first byte that is different.
     pub fn verify_first(&self, len: usize) {
         // SAFETY: the chunk is live, and its whole length was written on arrival.
-        if let Some((at, found, written)) =
-            unsafe { pattern::difference(self.start, len, self.seed) }
-        {
+        let difference = unsafe { pattern::difference(self.start, len, self.seed) };
+        if let Some((at, found, written)) = difference {
             panic!(
                 "contents changed: chunk {:#x} of {} bytes ({:?} asked) has byte {found:#04x} at \
                  offset {at}, where {written:#04x} was written",

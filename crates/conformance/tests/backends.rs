@@ -17,5 +17,6 @@ macro_rules! backends {
 }
 
 backends! {
+    flist: mallocer_flist::Flist, mallocer_flist::SharedFlist;
     malloc: mallocer_malloc::Malloc, mallocer_malloc::SharedMalloc;
 }

@@ -146,9 +146,10 @@ impl SharedMeter {
         self.budget.refund(drawn as usize);
     }
 
-    /// Bytes in use by chunks; exact when no other thread is charging.
+    /// Bytes in use by chunks; exact when no other thread is charging, and never
+    /// more than the budget has given out.
     pub fn used(&self) -> usize {
-        self.sum(|lane| lane.used.load(SeqCst))
+        self.sum(|lane| lane.used.load(SeqCst)).min(self.budget.used())
     }
 
     /// Chunks counted; exact when no other thread is counting.

@@ -161,9 +161,11 @@ unsafe impl<S: Sharing> Mallocer for Heap<S> {
 
     fn info(&self) -> Info {
         let (used, nested) = (self.sharing.used(), self.sharing.nested());
+        // Other threads may charge and refund between the two readings.
+        let heap = (used + nested).min(self.budget().used());
         let headers = self.sharing.chunks() * HEADER;
         let overhead = size_of::<Self>() + self.registry.overhead();
-        Info::new(self.budget().capacity(), used + nested, used.saturating_sub(headers), overhead)
+        Info::new(self.budget().capacity(), heap, used.saturating_sub(headers), overhead)
             .with_nested(nested)
     }
 

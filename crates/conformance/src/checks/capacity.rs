@@ -3,7 +3,7 @@
 use mallocer_core::{AllocError, Budget, Mallocer};
 
 use super::{layout, open, open_in};
-use crate::ledger::Ledger;
+use crate::ledger::{Claim, Ledger};
 use crate::random::Random;
 
 const CAPACITY: usize = 1 << 20;
@@ -18,7 +18,7 @@ fn fill<M: Mallocer>(ledger: &mut Ledger<'_, M>, sizes: impl Fn(usize) -> usize)
             Err(AllocError::Capacity { .. }) => {
                 // Everything allocated before is intact.
                 ledger.full_audit();
-                return ledger.claims().iter().map(|claim| claim.layout().size().max(8)).sum();
+                return ledger.claims().iter().map(Claim::slab).sum();
             }
             Err(error) => panic!("{size} bytes are refused, but not for capacity: {error:?}"),
         }

@@ -226,7 +226,7 @@ pub(super) fn share_the_capacity<M: Mallocer + Send + Sync>() {
     for claim in left.into_inner().unwrap() {
         ledger.receive(claim);
     }
-    let held: usize = ledger.claims().iter().map(Claim::len).sum();
+    let held: usize = ledger.claims().iter().map(Claim::slab).sum();
     assert!(held <= CAPACITY, "chunks of {held} bytes are held, above the capacity {CAPACITY}");
     assert!(held >= CAPACITY / 2, "refused at {held} bytes, below half of the capacity {CAPACITY}");
     ledger.free(0);
