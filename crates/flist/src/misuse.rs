@@ -10,7 +10,8 @@
 //! | live, of another arena | another arena's |
 //! | bookkeeping | foreign |
 //! | inner run of an extent | interior, or another arena's |
-//! | free | released |
+//! | free, retained by this arena | freed twice |
+//! | free otherwise | released |
 
 use core::alloc::Layout;
 
@@ -57,6 +58,11 @@ pub(crate) fn diagnose(
                 return misuse;
             }
         },
+        // What an arena retains were its own chunks.
+        _ if tag.owner() == heap.id => {
+            misuse.kind = MisuseKind::DoubleFree;
+            return misuse;
+        }
         _ => {
             misuse.kind = MisuseKind::Released;
             return misuse;

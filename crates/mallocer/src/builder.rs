@@ -108,7 +108,8 @@ impl<A: ArenaKind> Builder<A> {
         self
     }
 
-    /// The most chunks that one pool may have, at least 1; default 20480.
+    /// The most chunks that one pool may have, at least 1; default
+    /// [`DEFAULT_MAX_CHUNKS`](crate::DEFAULT_MAX_CHUNKS).
     pub fn max_chunks(mut self, chunks: usize) -> Self {
         self.settings.config.max_chunks = chunks;
         self

@@ -50,6 +50,7 @@
 //! | [`Backend`] | the backends by name: parsed, from the environment, compiled in |
 //! | [`Dynamic`], [`SharedDynamic`] | the heap behind a run-time choice: one predicted compare a call |
 //! | [`Mallocer`] | the trait of a backend; any type with it can stand behind an arena |
+//! | [`Config`], [`Meter`], [`SharedMeter`], [`Misuse`] | what a backend of your own needs |
 //! | [`Ladder`], [`Budget`], [`Info`], [`SlabUse`] | chunk sizes, shares of memory, statistics |
 //! | [`AllocError`] | why there is no memory, with the figures |
 //! | [`collections`] | `Vec`, `Box`, `HashMap`, `HashSet` in an arena |
@@ -95,8 +96,9 @@ pub use builder::{ArenaKind, BuildError, Builder};
 pub use dynamic::{Dynamic, SharedDynamic};
 
 pub use mallocer_core::{
-    AllocError, Budget, Bytes, Config, ConfigError, Hints, Info, Ladder, LadderBuilder,
-    MAX_CAPACITY, Mallocer, Misuse, MisuseKind, SlabIndex, SlabUse, Step,
+    AllocError, Budget, Bytes, Config, ConfigError, DEFAULT_MAX_CHUNKS, DEFAULT_UTILIZATION, Hints,
+    Info, Ladder, LadderBuilder, MAX_CAPACITY, MAX_SLABS, Mallocer, Meter, Misuse, MisuseKind,
+    SharedMeter, SlabIndex, SlabUse, Step,
 };
 #[cfg(feature = "flist")]
 pub use mallocer_flist::{Flist, SharedFlist};

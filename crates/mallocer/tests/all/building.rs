@@ -106,6 +106,19 @@ fn the_ladder_decides_what_flist_serves() {
 }
 
 #[test]
+#[cfg(feature = "flist")]
+fn the_limits_on_pools_decide_how_much_a_slab_may_hold() {
+    let builder = Arena::<mallocer::Flist>::builder().max_pools(2).max_chunks(10);
+    let arena = builder.build().unwrap();
+    for _ in 0..20 {
+        arena.alloc(bytes(100));
+    }
+    let refused = arena.try_alloc(bytes(100));
+    assert_eq!(refused, Err(mallocer::AllocError::PoolLimit { slab: 104, pools: 2 }));
+    arena.alloc(bytes(200));
+}
+
+#[test]
 fn a_backend_that_is_not_compiled_in_is_an_error_that_lists_those_that_are() {
     for backend in Backend::ALL.into_iter().filter(|all| !all.is_compiled()) {
         let absent = BuildError::Backend(BackendError::NotCompiled { backend });

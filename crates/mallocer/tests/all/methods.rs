@@ -186,6 +186,26 @@ fn a_null_pointer_is_a_misuse() {
 }
 
 #[test]
+#[cfg(feature = "flist")]
+fn a_chunk_freed_twice_is_a_misuse_on_flist() {
+    each_arena!(|Kind, backend| {
+        if backend != mallocer::Backend::Flist {
+            continue;
+        }
+        let arena = Kind::builder().backend(backend).capacity(1 << 20).build().unwrap();
+        let chunk = arena.alloc(bytes(100)).cast();
+        // SAFETY: the second free is caught before anything is touched.
+        let message = panic_message(|| unsafe {
+            arena.free(chunk);
+            arena.free(chunk);
+        });
+        let expected = format!("mallocer: misuse in free({:#x}", chunk.addr());
+        assert!(message.starts_with(&expected), "{message}");
+        assert!(message.contains("freed twice; chunk"), "{message}");
+    });
+}
+
+#[test]
 fn a_reset_gives_everything_back_and_the_arena_goes_on() {
     each_arena!(|Kind, backend| {
         let arena = Kind::builder().backend(backend).capacity(16 << 20).build().unwrap();
