@@ -129,7 +129,7 @@ const SIZED_CASES: &[Case] = at_each_size! {
         |heap: &dyn Heap, size| {
             // A chunk that is not at the start of a run.
             let chunks = [heap.alloc(size, 8), heap.alloc(size, 8)];
-            let aligned = |chunk: &&NonNull<u8>| chunk.addr().get() % 65536 == 0;
+            let aligned = |chunk: &&NonNull<u8>| chunk.addr().get().is_multiple_of(65536);
             match chunks.iter().find(|chunk| !aligned(chunk)) {
                 Some(&chunk) => heap.free_sized(chunk, size, 65536),
                 // An extent always is.
@@ -225,25 +225,41 @@ fn cases() -> impl Iterator<Item = &'static Case> {
 }
 
 /// The process-wide heap: it aborts, after one line on standard error.
-const GLOBAL_CASES: &[(&str, &[&str], fn())] = &[
-    ("global-null", &["misuse in dealloc(0x0", "the pointer is null"], || {
+const GLOBAL_CASES: &[GlobalCase] = &[
+    GlobalCase {
+        name: "global-null",
+        says: &["misuse in dealloc(0x0", "the pointer is null"],
         // SAFETY: none; see above.
-        unsafe { Global.dealloc(ptr::null_mut(), Layout::new::<u64>()) }
-    }),
-    ("global-double-free", &["misuse in dealloc(0x", "freed twice", "; slab 8"], || {
-        let layout = Layout::new::<u64>();
+        act: || unsafe { Global.dealloc(ptr::null_mut(), Layout::new::<u64>()) },
+    },
+    GlobalCase {
+        name: "global-double-free",
+        says: &["misuse in dealloc(0x", "freed twice", "; slab 8"],
+        act: || {
+            let layout = Layout::new::<u64>();
+            // SAFETY: none; see above.
+            unsafe {
+                let chunk = Global.alloc(layout);
+                Global.dealloc(chunk, layout);
+                Global.dealloc(chunk, layout);
+            }
+        },
+    },
+    GlobalCase {
+        name: "global-wrong-size",
+        says: &["misuse in dealloc(0x", "the size is wrong"],
         // SAFETY: none; see above.
-        unsafe {
-            let chunk = Global.alloc(layout);
-            Global.dealloc(chunk, layout);
-            Global.dealloc(chunk, layout);
-        }
-    }),
-    ("global-wrong-size", &["misuse in dealloc(0x", "the size is wrong"], || {
-        // SAFETY: none; see above.
-        unsafe { Global.dealloc(Global.alloc(Layout::new::<u64>()), Layout::new::<[u64; 9]>()) }
-    }),
+        act: || unsafe {
+            Global.dealloc(Global.alloc(Layout::new::<u64>()), Layout::new::<[u64; 9]>());
+        },
+    },
 ];
+
+struct GlobalCase {
+    name: &'static str,
+    says: &'static [&'static str],
+    act: fn(),
+}
 
 /// What a child does: its case, and then the success that must not be reached.
 fn child(name: &str) -> ExitCode {
@@ -254,9 +270,9 @@ fn child(name: &str) -> ExitCode {
             (case.act)(&SharedFlist::open(&Config::default()).unwrap());
         }
     }
-    for (global, _, act) in GLOBAL_CASES {
-        if name == *global {
-            act();
+    for case in GLOBAL_CASES {
+        if name == case.name {
+            (case.act)();
         }
     }
     ExitCode::SUCCESS
@@ -280,7 +296,7 @@ fn main() -> ExitCode {
         expected.push((format!("flist-{}", case.name), case.says));
         expected.push((format!("shared-{}", case.name), case.says));
     }
-    expected.extend(GLOBAL_CASES.iter().map(|(name, says, _)| (name.to_string(), *says)));
+    expected.extend(GLOBAL_CASES.iter().map(|case| (case.name.to_string(), case.says)));
     // A child that does nothing wrong ends well: the parent can tell the difference.
     assert!(run("no such case").0);
 
