@@ -482,8 +482,10 @@ impl Table {
         } else {
             self.count
         };
-        // Ends at the latest on the `usize::MAX` behind the last slab.
-        while self.slabs[index] < size {
+        // SAFETY: both tables hold positions up to `count`, and the slab at `count` is
+        // `usize::MAX`, where the search ends at the latest. (With the bounds checked,
+        // the compiler counts the loop as well: a fifth of an allocation's instructions.)
+        while unsafe { *self.slabs.get_unchecked(index) } < size {
             index += 1;
         }
         index

@@ -183,17 +183,18 @@ impl Flist {
     /// Puts a found chunk on its slab's magazine.
     #[inline(always)]
     fn push(&self, found: Found) {
+        let Found { descriptor, slot } = found;
         // SAFETY: the chunk is live and this arena's, so its slab is in the table; below
         // `cap` the magazine has a slot.
         unsafe {
-            let index = (*found.descriptor).slab as usize;
-            let slab = self.slab(index);
+            let slab = self.slab((*descriptor).slab as usize);
             let len = (*slab).len;
             if len == (*slab).cap {
-                return self.push_slow(found);
+                // In single words, so that nothing is spilled on the way not taken.
+                return self.push_slow(descriptor, slot.chunk, slot.state);
             }
-            found.slot.state.write(CACHED);
-            (*slab).slots.add(len as usize).write(found.slot);
+            slot.state.write(CACHED);
+            (*slab).slots.add(len as usize).write(slot);
             (*slab).len = len + 1;
         }
     }
@@ -201,19 +202,19 @@ impl Flist {
     /// Frees a chunk whose magazine is full, or that is an extent.
     #[cold]
     #[inline(never)]
-    fn push_slow(&self, found: Found) {
+    fn push_slow(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
         // SAFETY: called from outside through `free`; the heap calls nothing back. The
         // chunk is live and this arena's.
         unsafe {
             let heap = self.heap();
-            let index = (*found.descriptor).slab as usize;
+            let index = (*descriptor).slab as usize;
             if index >= heap.pooled {
-                return heap.free_extent(found.descriptor);
+                return heap.free_extent(descriptor);
             }
             heap.flush(index);
             let slab = heap.slab(index);
-            found.slot.state.write(CACHED);
-            slab.slots.add(slab.len as usize).write(found.slot);
+            state.write(CACHED);
+            slab.slots.add(slab.len as usize).write(Slot { chunk, state });
             slab.len += 1;
         }
     }

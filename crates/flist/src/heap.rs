@@ -22,7 +22,7 @@ use crate::meta::Meta;
 use crate::os;
 use crate::pool::{OS_PAGE, Pool, Slot, reciprocal};
 use crate::reservation::{Reservation, Taken};
-use crate::slab::{Slab, larger_magazine};
+use crate::slab::{Slab, larger_magazine, magazine_bytes};
 use crate::spans::{Span, Spans};
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
@@ -50,11 +50,13 @@ const fn empty_slab() -> Slab {
         slots: ptr::null_mut(),
         len: 0,
         cap: 0,
+        depot: ptr::null_mut(),
         listed: ptr::null_mut(),
         out: 0,
         free: 0,
         heap: 0,
         pools: 0,
+        full: 0,
     }
 }
 
@@ -232,6 +234,9 @@ impl Heap {
     }
 
     fn try_refill(&mut self, index: usize) -> Result<(), AllocError> {
+        if self.fetch(index) {
+            return Ok(());
+        }
         self.grow_magazine(index);
         let slab: *mut Slab = self.slab(index);
         // SAFETY: the slab is this arena's, and so are the pools in its list. `slots` has
@@ -276,9 +281,40 @@ impl Heap {
         if self.grow_magazine(index) {
             return;
         }
+        let stride = self.stride(index);
         let slab = self.slab(index);
-        let count = (slab.cap / 2).max(1);
-        self.put_back(index, count);
+        let cap = slab.cap;
+        if slab.depot_has_room(stride)
+            && let Some(empty) = self.meta().take(magazine_bytes(cap))
+        {
+            // SAFETY: taken for as many slots as the slab's magazines have.
+            unsafe { self.slab(index).store(empty.cast().as_ptr()) };
+            return;
+        }
+        self.put_back(index, (cap / 2).max(1));
+    }
+
+    /// Replaces an empty magazine by a full one from the depot.
+    fn fetch(&mut self, index: usize) -> bool {
+        let slab = self.slab(index);
+        let cap = slab.cap;
+        let Some(empty) = slab.fetch() else { return false };
+        if let Some(empty) = NonNull::new(empty) {
+            // SAFETY: the magazines of a slab with a depot all have `cap` slots and a link.
+            unsafe { self.meta().give(empty.cast(), magazine_bytes(cap)) };
+        }
+        true
+    }
+
+    /// Puts all chunks in magazines of the slab at `index` back into their pools.
+    fn drain(&mut self, index: usize) {
+        loop {
+            let len = self.slab(index).len;
+            self.put_back(index, len);
+            if !self.fetch(index) {
+                break;
+            }
+        }
     }
 
     /// Gives the magazine of the slab at `index` more room, up to its limit.
@@ -293,13 +329,13 @@ impl Heap {
             if cap == old {
                 return false;
             }
-            let Some(slots) = self.meta().take(cap as usize * size_of::<Slot>()) else {
+            let Some(slots) = self.meta().take(magazine_bytes(cap)) else {
                 return false;
             };
             let slots = slots.cast::<Slot>().as_ptr();
             if let Some(old_slots) = NonNull::new((*slab).slots) {
                 slots.copy_from_nonoverlapping(old_slots.as_ptr(), (*slab).len as usize);
-                self.meta().give(old_slots.cast(), old as usize * size_of::<Slot>());
+                self.meta().give(old_slots.cast(), magazine_bytes(old));
             }
             (*slab).slots = slots;
             (*slab).cap = cap;
@@ -351,8 +387,9 @@ impl Heap {
         let table = reservation.descriptors();
         let stride = self.stride(index);
         let pools = self.slab(index).pools;
-        if pools >= self.max_pools {
-            return Err(AllocError::PoolLimit { slab: self.ladder.slabs()[index], pools });
+        if pools as usize >= self.max_pools {
+            let slab = self.ladder.slabs()[index];
+            return Err(AllocError::PoolLimit { slab, pools: pools as usize });
         }
         let least = (LEAST_CHUNKS.min(self.max_chunks) * stride).div_ceil(RUN);
         let most = (self.max_chunks * stride).div_ceil(RUN).clamp(least, MOST_RUNS);
@@ -525,10 +562,7 @@ impl Heap {
             return 0;
         }
         for index in 0..self.pooled {
-            let len = self.slab(index).len;
-            if len > 0 {
-                self.put_back(index, len);
-            }
+            self.drain(index);
         }
         let mut pool = self.pools;
         while !pool.is_null() {
@@ -637,13 +671,13 @@ impl Heap {
         }
         // Extents above the largest slab are counted with it.
         let size = slabs[index.min(slabs.len() - 1)];
-        let chunks = if index < self.pooled { slab.out - slab.len as usize } else { slab.out };
+        let chunks = if index < self.pooled { slab.live() } else { slab.out };
         let alloc = self.live_bytes(index, size, slab);
-        Some(SlabUse::new(size, slab.pools, chunks, slab.heap, alloc))
+        Some(SlabUse::new(size, slab.pools as usize, chunks, slab.heap, alloc))
     }
 
     fn live_bytes(&self, index: usize, size: usize, slab: &Slab) -> usize {
-        if index < self.pooled { (slab.out - slab.len as usize) * size } else { slab.heap }
+        if index < self.pooled { slab.live() * size } else { slab.heap }
     }
 
     /// Checks the equations of this module, and those of every pool.

@@ -152,9 +152,13 @@ impl Pool {
             // SAFETY: at least one of the states from `at` below `ready` is FREE, since
             // `free` counts them and none is below `hint`. `taken` is below `wanted`.
             unsafe {
-                at = next_free(self.states, at);
+                // Free chunks mostly follow each other.
+                let mut state = self.states.add(at as usize);
+                if *state != FREE {
+                    at = next_free(self.states, at);
+                    state = self.states.add(at as usize);
+                }
                 debug_assert!(at < self.ready);
-                let state = self.states.add(at as usize);
                 state.write(CACHED);
                 let chunk = self.start.add(at as usize * self.stride);
                 slots.add((wanted - 1 - taken) as usize).write(Slot { chunk, state });
