@@ -2,11 +2,15 @@
 //! table of what is handed out.
 //!
 //! Everything an arena does works on it: capacity, nested arenas, collections,
-//! statistics, release. `mallocer_conformance::check::<Tabled>()` in a test tells
-//! whether it keeps all the promises.
+//! statistics, release. The test at the end runs the conformance suite on it, which
+//! tells whether it keeps all the promises:
+//!
+//! ```text
+//! cargo test -p mallocer --example custom_backend
+//! ```
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ptr::NonNull;
 
@@ -22,6 +26,8 @@ struct Tabled {
     ladder: Ladder,
     /// The chunks that are handed out: where, and what the system was asked for.
     chunks: RefCell<HashMap<NonNull<u8>, Layout>>,
+    /// The bytes of them; all are charged to the budget.
+    held: Cell<usize>,
 }
 
 impl Tabled {
@@ -33,9 +39,16 @@ impl Tabled {
         }
     }
 
-    /// Bytes that are handed out; all of them are charged to the budget.
-    fn held(&self) -> usize {
-        self.chunks.borrow().values().map(Layout::size).sum()
+    /// Gives a chunk that has left the table back to the system.
+    ///
+    /// # Safety
+    ///
+    /// It was in the table with this layout, and is not used afterwards.
+    unsafe fn give_back(&self, chunk: NonNull<u8>, layout: Layout) {
+        // SAFETY: the system handed it out for this layout.
+        unsafe { System.dealloc(chunk.as_ptr(), layout) };
+        self.held.set(self.held.get() - layout.size());
+        self.budget.refund(layout.size());
     }
 }
 
@@ -46,7 +59,8 @@ unsafe impl Mallocer for Tabled {
     fn open(config: &Config) -> Result<Tabled, ConfigError> {
         config.check("tabled", config.ladder.slabs()[0])?;
         let ladder = config.ladder.clone();
-        Ok(Tabled { budget: config.budget(), ladder, chunks: RefCell::default() })
+        let (chunks, held) = (RefCell::default(), Cell::new(0));
+        Ok(Tabled { budget: config.budget(), ladder, chunks, held })
     }
 
     fn name(&self) -> &'static str {
@@ -67,8 +81,9 @@ unsafe impl Mallocer for Tabled {
         let Some(chunk) = NonNull::new(unsafe { System.alloc(layout) }) else {
             self.budget.refund(size);
             let (used, limit) = (self.budget.used(), self.budget.capacity());
-            return Err(AllocError::System { requested, used, limit });
+            return Err(AllocError::System { requested: size, used, limit });
         };
+        self.held.set(self.held.get() + size);
         self.chunks.borrow_mut().insert(chunk, layout);
         Ok(NonNull::slice_from_raw_parts(chunk, size))
     }
@@ -77,8 +92,7 @@ unsafe impl Mallocer for Tabled {
         let layout = self.layout(chunk, "free");
         self.chunks.borrow_mut().remove(&chunk);
         // SAFETY: the table says that the chunk is held, and with which layout.
-        unsafe { System.dealloc(chunk.as_ptr(), layout) };
-        self.budget.refund(layout.size());
+        unsafe { self.give_back(chunk, layout) };
     }
 
     unsafe fn chunk_len(&self, chunk: NonNull<u8>) -> usize {
@@ -90,7 +104,7 @@ unsafe impl Mallocer for Tabled {
     }
 
     fn info(&self) -> Info {
-        let (used, held) = (self.budget.used(), self.held());
+        let (used, held) = (self.budget.used(), self.held.get());
         let entry = size_of::<(NonNull<u8>, Layout)>();
         let overhead = self.chunks.borrow().capacity() * entry;
         Info::new(self.budget.capacity(), used, held, overhead).with_nested(used - held)
@@ -109,8 +123,7 @@ unsafe impl Mallocer for Tabled {
     unsafe fn release(&self) {
         for (chunk, layout) in self.chunks.take() {
             // SAFETY: as in `free`; the caller uses none of them afterwards.
-            unsafe { System.dealloc(chunk.as_ptr(), layout) };
-            self.budget.refund(layout.size());
+            unsafe { self.give_back(chunk, layout) };
         }
     }
 
@@ -158,4 +171,9 @@ fn main() -> Result<(), BuildError> {
     }));
     println!("a foreign pointer is caught: {}", caught.is_err());
     Ok(())
+}
+
+#[test]
+fn conforms() {
+    mallocer_conformance::check::<Tabled>();
 }

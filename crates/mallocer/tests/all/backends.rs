@@ -1,4 +1,4 @@
-//! Heaps fixed at compile time, and somebody else's.
+//! Heaps chosen at run time, fixed at compile time, and opened elsewhere.
 
 use mallocer::{Arena, Backend, Dynamic, Mallocer, SharedArena, SharedDynamic};
 
@@ -52,4 +52,12 @@ fn an_arena_takes_a_heap_that_is_open_already() {
         let heap = SharedDynamic::open_backend(backend, &config).unwrap();
         assert_eq!(SharedArena::from_heap(heap).backend_name(), backend.name());
     }
+}
+
+/// The suite calls every method of the trait, so this also holds the dispatch to it.
+#[test]
+#[cfg(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc"))]
+fn a_heap_chosen_at_run_time_conforms() {
+    mallocer_conformance::check::<Dynamic>();
+    mallocer_conformance::check_shared::<SharedDynamic>();
 }
