@@ -74,6 +74,11 @@ pub(super) fn spares_children<M: Mallocer>() {
     work(&mut children, &mut random, 500);
     // SAFETY: as above; the child's chunks are not the parent's.
     unsafe { parents.release() };
+    assert_eq!(
+        parent.info().nested,
+        child.budget().used(),
+        "nested is not what the child has taken, after the parent is released"
+    );
     children.full_audit();
     work(&mut parents, &mut random, 500);
     work(&mut children, &mut random, 500);

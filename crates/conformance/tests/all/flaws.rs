@@ -1,10 +1,9 @@
 //! The suite tested: a right heap passes all of it, and every flaw is found by the
 //! check that is there for it.
 
-mod reference;
-
 use mallocer_conformance::{Report, report, report_shared};
-use reference::*;
+
+use crate::reference::*;
 
 #[test]
 fn a_right_heap_passes() {
@@ -50,11 +49,11 @@ flaws! { report:
     unsorted_slabs: Unsorted => "allocation::slabs_serve" "is followed by slab";
     chunks_kept_at_release: Clinging => "release::empties_the_heap" "alloc is not 0 after release";
     budget_kept_at_release: Greedy => "release::a_hundred_times" "keeps bytes of a released heap";
-    children_released: Sweeping => "release::spares_children" "";
+    children_released: Sweeping => "release::spares_children" "nested is not what";
     purged_contents: Purging => "allocation::purge_keeps_contents" "contents changed";
     any_small_capacity: Careless => "config::capacity_too_small" "a heap opens";
     any_large_capacity: Careless => "config::capacity_too_large" "a heap opens";
-    overflow: Overflowing => "impossible::sizes" "";
+    overflow: Overflowing => "impossible::sizes" "fewer than asked";
     growth_over_the_end: Stretching => "realloc::resize_in_place" "chunk_len differ";
 }
 
