@@ -50,6 +50,16 @@ fn steady<M: Mallocer>(chunks: usize, rounds: usize) {
     );
 }
 
+/// What the figure is worth: memory that is touched shows in it.
+#[test]
+fn touched_memory_is_resident() {
+    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let before = resident();
+    let bytes = vec![1_u8; 64 << 20];
+    let after = resident();
+    assert!(after >= before + bytes.len() / 2, "{before} bytes before, {after} after 64 MiB");
+}
+
 macro_rules! backends {
     ($($backend:ident: $single:ty, $shared:ty;)+) => {$(
         mod $backend {

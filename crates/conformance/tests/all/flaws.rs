@@ -49,7 +49,7 @@ flaws! { report:
     unsorted_slabs: Unsorted => "allocation::slabs_serve" "is followed by slab";
     chunks_kept_at_release: Clinging => "release::empties_the_heap" "alloc is not 0 after release";
     budget_kept_at_release: Greedy => "release::a_hundred_times" "keeps bytes of a released heap";
-    children_released: Sweeping => "release::spares_children" "nested is not what";
+    forgotten_children: Sweeping => "release::spares_children" "nested is not what";
     purged_contents: Purging => "allocation::purge_keeps_contents" "contents changed";
     any_small_capacity: Careless => "config::capacity_too_small" "a heap opens";
     any_large_capacity: Careless => "config::capacity_too_large" "a heap opens";

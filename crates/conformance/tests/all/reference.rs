@@ -51,8 +51,8 @@ pub(crate) enum Flaw {
     KeepsAtRelease,
     /// Releases, and does not give the budget back.
     KeepsBudgetAtRelease,
-    /// Releases what its children have.
-    ReleasesChildren,
+    /// Counts its children as released with itself.
+    ForgetsChildren,
     /// Writes into what is handed out, when it is purged.
     PurgesTooMuch,
     /// Opens with any capacity.
@@ -100,7 +100,7 @@ kinds! {
     Unsorted = UnsortedSlabs,
     Clinging = KeepsAtRelease,
     Greedy = KeepsBudgetAtRelease,
-    Sweeping = ReleasesChildren,
+    Sweeping = ForgetsChildren,
     Purging = PurgesTooMuch,
     Careless = TakesAnyCapacity,
     Overflowing = Overflows,
@@ -133,6 +133,7 @@ struct State {
     alloc: usize,
     held: usize,
     refused: bool,
+    released: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -296,7 +297,11 @@ unsafe impl<K: Kind> Mallocer for Reference<K> {
         let state = self.state();
         let own = state.held;
         let used = self.budget.used();
-        let heap = if K::FLAW == Flaw::IgnoresCapacity { own } else { used };
+        let heap = match K::FLAW {
+            Flaw::IgnoresCapacity => own,
+            Flaw::ForgetsChildren if state.released => own,
+            _ => used,
+        };
         let overhead = state.chunks.len() * size_of::<Chunk>();
         Info::new(self.budget.capacity(), heap, state.alloc, overhead)
             .with_nested(heap.saturating_sub(own))
@@ -325,9 +330,7 @@ unsafe impl<K: Kind> Mallocer for Reference<K> {
                 self.budget.refund(chunk.slab);
             }
         }
-        if K::FLAW == Flaw::ReleasesChildren {
-            self.budget.refund(self.budget.used());
-        }
+        state.released = true;
         state.chunks.extend(kept);
         state.held = state.chunks.values().map(|chunk| chunk.slab).sum();
         state.alloc = state.held;
