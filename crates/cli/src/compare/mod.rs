@@ -71,6 +71,11 @@ const ENOUGH_TIME: Duration = Duration::from_secs(20);
 pub(crate) fn run(args: &CompareArgs, terminal: Terminal) -> Result<(), Failure> {
     let backends = backends(&args.backends)?;
     let corpus = Corpus::read(&args.paths, args.limit)?;
+    if let Some(file) = args.json.as_deref().filter(|&file| file != Path::new("-")) {
+        // Better to know now than after the work.
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        opened.map_err(|error| unwritable(file, &error))?;
+    }
     let mut report = compare(args, &backends, corpus)?;
     report.backends.iter_mut().for_each(Outcome::summarise);
     match &args.json {
@@ -194,9 +199,11 @@ fn progress(quiet: bool, steps: u64) -> ProgressBar {
 fn write_json(report: &Report, file: &Path) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(report)
         .map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
-    std::fs::write(file, text + "\n").map_err(|error| {
-        Failure::Usage(format!("cannot write {}: {error}; name another file", file.display()))
-    })
+    std::fs::write(file, text + "\n").map_err(|error| unwritable(file, &error))
+}
+
+fn unwritable(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::Usage(format!("cannot write {}: {error}; name another file", file.display()))
 }
 
 /// Whether all backends did the work, and came to the same contents.
@@ -210,7 +217,7 @@ fn verdict(report: &Report) -> Result<(), Failure> {
                 format!("{} {}", backend.name, backend.failure.as_deref().unwrap_or_default())
             })
             .collect();
-        return Err(Failure::Failed(format!("a backend failed: {}", reasons.join("; "))));
+        return Err(Failure::Failed(reasons.join("; ")));
     }
     if !report.identical {
         let contents: Vec<_> = report
