@@ -45,7 +45,7 @@ pub(crate) struct Round {
     pub(crate) frees: u64,
     /// Calls of realloc.
     pub(crate) reallocs: u64,
-    /// When the arena took most.
+    /// The most that the arena had taken, and the most that was live.
     pub(crate) peak: Usage,
     /// After half of the keys are deleted.
     pub(crate) deleted: Usage,
@@ -65,7 +65,7 @@ pub(crate) struct Round {
     pub(crate) digest: String,
 }
 
-/// The bytes of an arena at one moment.
+/// The bytes of an arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Usage {
     /// Taken for chunks.
@@ -134,33 +134,44 @@ fn exit_on_panic() {
     }));
 }
 
-/// Runs a round on a backend, which is known to the compiler in each arm.
+/// A round on heaps that the compiler knows.
+#[cfg_attr(
+    not(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc")),
+    expect(dead_code, reason = "a build may have no backend")
+)]
+fn fixed<M: Mallocer, S: Mallocer + Send + Sync>(
+    work: &Work,
+    capacity: usize,
+    clock: Option<&Clock>,
+) -> Result<Round, RoundError> {
+    round(
+        work,
+        clock,
+        || Arena::<M>::builder().capacity(capacity).build(),
+        || SharedArena::<S>::builder().capacity(capacity).build(),
+    )
+}
+
+/// Runs a round on a backend: each is a type of its own.
 pub(crate) fn on_backend(
     backend: Backend,
     work: &Work,
     capacity: usize,
     clock: Option<&Clock>,
 ) -> Result<Round, RoundError> {
-    /// A round on heaps that are types.
-    macro_rules! fixed {
-        ($alone:ty, $shared:ty) => {
-            round(
-                work,
-                clock,
-                || Arena::<$alone>::builder().capacity(capacity).build(),
-                || SharedArena::<$shared>::builder().capacity(capacity).build(),
-            )
-        };
-    }
     match backend {
         #[cfg(feature = "flist")]
-        Backend::Flist => fixed!(mallocer::Flist, mallocer::SharedFlist),
+        Backend::Flist => fixed::<mallocer::Flist, mallocer::SharedFlist>(work, capacity, clock),
         #[cfg(feature = "malloc")]
-        Backend::Malloc => fixed!(mallocer::Malloc, mallocer::SharedMalloc),
+        Backend::Malloc => fixed::<mallocer::Malloc, mallocer::SharedMalloc>(work, capacity, clock),
         #[cfg(feature = "jemalloc")]
-        Backend::Jemalloc => fixed!(mallocer::Jemalloc, mallocer::SharedJemalloc),
+        Backend::Jemalloc => {
+            fixed::<mallocer::Jemalloc, mallocer::SharedJemalloc>(work, capacity, clock)
+        }
         #[cfg(feature = "mimalloc")]
-        Backend::Mimalloc => fixed!(mallocer::Mimalloc, mallocer::SharedMimalloc),
+        Backend::Mimalloc => {
+            fixed::<mallocer::Mimalloc, mallocer::SharedMimalloc>(work, capacity, clock)
+        }
         // A backend that this crate leaves out, and another one has compiled in: it
         // is chosen at run time, or refused as missing.
         #[cfg(not(all(

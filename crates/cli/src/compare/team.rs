@@ -77,12 +77,14 @@ impl<'w> Team<'w> {
         let usage = Usage { heap, overhead, live: live.max(0) as u64 };
         let mut peak = self.peak.lock().unwrap_or_else(PoisonError::into_inner);
         if usage.heap + usage.overhead > peak.heap + peak.overhead {
-            *peak = usage;
+            (peak.heap, peak.overhead) = (usage.heap, usage.overhead);
         }
+        peak.live = peak.live.max(usage.live);
         usage
     }
 
-    /// What was in use when it was most.
+    /// The most that the arena had taken, and the most that was live, which need not
+    /// be at the same moment: an arena that takes pools is at its peak early.
     pub(crate) fn peak(&self) -> Usage {
         *self.peak.lock().unwrap_or_else(PoisonError::into_inner)
     }
