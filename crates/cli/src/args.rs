@@ -14,7 +14,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// Never colour the output; the same as a non-empty NO_COLOR.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     pub(crate) no_color: bool,
 }
 
@@ -137,11 +137,11 @@ pub(crate) struct SlabsArgs {
     #[arg(long, value_name = "SIZES", value_delimiter = ',', value_parser = parse_size)]
     #[arg(conflicts_with_all = ["min", "max", "align", "utilization"])]
     pub(crate) list: Option<Vec<usize>>,
-    /// Show which slab serves a request of SIZE bytes, at alignment ALIGN if given;
-    /// may be repeated
+    /// Show, instead of the ladder, which slab serves a request of SIZE bytes, at
+    /// alignment ALIGN if given; may be repeated
     #[arg(long, value_name = "SIZE[:ALIGN]", value_parser = parse_request)]
     pub(crate) request: Vec<Request>,
-    /// Show only the first N slabs
+    /// Show only the first N slabs of the ladder
     #[arg(long, value_name = "N", conflicts_with = "json")]
     pub(crate) head: Option<usize>,
     /// Write JSON instead of a table

@@ -1,7 +1,5 @@
 //! The rows of the comparison: what is taken from a round, and how it is shown.
 
-use mallocer::Bytes;
-
 use super::round::{Latency, Round};
 use super::stats::Summary;
 
@@ -177,7 +175,7 @@ impl Unit {
     pub(super) fn show(self, value: f64) -> String {
         match self {
             Unit::Nanoseconds => time(value),
-            Unit::Bytes => Bytes(value.max(0.0) as usize).to_string(),
+            Unit::Bytes => bytes(value),
             Unit::Percent => format!("{value:.1} %"),
             Unit::Count => grouped(value as u64),
             Unit::PerSecond if value >= 1e6 => format!("{} M/s", digits(value / 1e6)),
@@ -192,6 +190,15 @@ fn time(nanoseconds: f64) -> String {
         ns if ns < 1e6 => format!("{} µs", digits(ns / 1e3)),
         ns if ns < 1e9 => format!("{} ms", digits(ns / 1e6)),
         ns => format!("{} s", digits(ns / 1e9)),
+    }
+}
+
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        b if b < 1024.0 => format!("{b:.0} B"),
+        b if b < 1024.0 * 1024.0 => format!("{} KiB", digits(b / 1024.0)),
+        b if b < 1024.0 * 1024.0 * 1024.0 => format!("{} MiB", digits(b / (1024.0 * 1024.0))),
+        b => format!("{} GiB", digits(b / (1024.0 * 1024.0 * 1024.0))),
     }
 }
 
@@ -227,7 +234,9 @@ mod tests {
         assert_eq!(Unit::Nanoseconds.show(12_345.0), "12.3 µs");
         assert_eq!(Unit::Nanoseconds.show(123_456_789.0), "123 ms");
         assert_eq!(Unit::Nanoseconds.show(2e9), "2.00 s");
-        assert_eq!(Unit::Bytes.show(1536.0), "1.5 KiB");
+        assert_eq!(Unit::Bytes.show(1000.0), "1000 B");
+        assert_eq!(Unit::Bytes.show(1536.0), "1.50 KiB");
+        assert_eq!(Unit::Bytes.show(23.4 * 1024.0 * 1024.0), "23.4 MiB");
         assert_eq!(Unit::Percent.show(12.345), "12.3 %");
         assert_eq!(Unit::Count.show(1_234_567.0), "1 234 567");
         assert_eq!(Unit::PerSecond.show(12_340_000.0), "12.3 M/s");

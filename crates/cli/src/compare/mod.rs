@@ -208,16 +208,20 @@ fn unwritable(file: &Path, error: &std::io::Error) -> Failure {
 
 /// Whether all backends did the work, and came to the same contents.
 fn verdict(report: &Report) -> Result<(), Failure> {
-    let failed: Vec<_> =
-        report.backends.iter().filter(|backend| backend.failure.is_some()).collect();
+    let failed: Vec<_> = report
+        .backends
+        .iter()
+        .filter(|backend| backend.failure.is_some())
+        .map(|backend| backend.name)
+        .collect();
     if !failed.is_empty() {
-        let reasons: Vec<_> = failed
-            .iter()
-            .map(|backend| {
-                format!("{} {}", backend.name, backend.failure.as_deref().unwrap_or_default())
-            })
-            .collect();
-        return Err(Failure::Failed(reasons.join("; ")));
+        return Err(Failure::Failed(format!(
+            "{} of {} backends failed: {}; the reason stands with each, and --backends leaves \
+             one out",
+            failed.len(),
+            report.backends.len(),
+            failed.join(", ")
+        )));
     }
     if !report.identical {
         let contents: Vec<_> = report
