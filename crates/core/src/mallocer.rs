@@ -13,7 +13,7 @@ use crate::info::{Info, SlabUse};
 /// # Writing a backend
 ///
 /// A backend is a type that implements this trait, in any crate: the trait is open
-/// and `Arena<YourType>` takes it as it takes the four that come with mallocer. Nine
+/// and `Arena<YourType>` takes it as it takes the four that come with mallocer. Ten
 /// methods are required; the others have defaults that are right for every
 /// backend, to be overridden where the backend can do better:
 ///

@@ -108,3 +108,14 @@ pub use mallocer_jemalloc::{Jemalloc, SharedJemalloc};
 pub use mallocer_malloc::{Malloc, SharedMalloc};
 #[cfg(feature = "mimalloc")]
 pub use mallocer_mimalloc::{Mimalloc, SharedMimalloc};
+
+/// The pages of documentation: their code compiles and runs as this crate's does.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/adding-a-backend.md")]
+    struct AddingABackend;
+    #[doc = include_str!("../../../docs/ladder.md")]
+    struct Ladder;
+}
