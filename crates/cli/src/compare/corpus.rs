@@ -110,7 +110,11 @@ impl Corpus {
     pub(crate) fn describe(&self) -> String {
         let files = if self.files == 1 { "1 file".into() } else { format!("{} files", self.files) };
         let cut = if self.cut { " (cut: --limit reads more)" } else { "" };
-        format!("{files}, {}{cut}", Bytes(self.bytes))
+        let unreadable = match self.unreadable.len() {
+            0 => String::new(),
+            count => format!(" ({count} could not be read)"),
+        };
+        format!("{files}, {}{cut}{unreadable}", Bytes(self.bytes))
     }
 }
 

@@ -120,35 +120,34 @@ fn compare(args: &CompareArgs, backends: &[Backend], corpus: Corpus) -> Result<R
         )));
     }
     let mut bytes = Vec::new();
-    Work::plan(&corpus, scale, args.threads, args.seed)
+    let work = Work::plan(&corpus, scale, args.threads, args.seed);
+    let launcher = work
         .write(&mut bytes)
         .and_then(|()| Launcher::new(bytes, args.capacity))
-        .map_err(|error| Failure::Failed(format!("cannot prepare the rounds: {error}")))
-        .map(|launcher| {
-            let mut outcomes: Vec<_> =
-                backends.iter().map(|backend| Outcome::new(backend.name())).collect();
-            let rounds = rounds(args, backends, &launcher, &mut outcomes);
-            let mut all = outcomes.iter().flat_map(|outcome| &outcome.rounds);
-            let work = all.next().map(Summed::of);
-            let identical = work.as_ref().is_some_and(|work| all.all(|round| work.agrees(round)));
-            Report {
-                schema: "mallocer.compare",
-                version: 1,
-                program: env!("CARGO_PKG_VERSION"),
-                machine: system::Machine::describe(),
-                input: corpus,
-                settings: Settings {
-                    threads: args.threads,
-                    rounds,
-                    scale,
-                    capacity: args.capacity,
-                    seed: args.seed,
-                },
-                work,
-                identical,
-                backends: outcomes,
-            }
-        })
+        .map_err(|error| Failure::Failed(format!("cannot prepare the rounds: {error}")))?;
+    drop(work);
+
+    let mut outcomes: Vec<_> =
+        backends.iter().map(|backend| Outcome::new(backend.name())).collect();
+    let rounds = rounds(args, backends, &launcher, &mut outcomes);
+    let (work, identical) = report::agreement(&outcomes);
+    Ok(Report {
+        schema: "mallocer.compare",
+        version: 1,
+        program: env!("CARGO_PKG_VERSION"),
+        machine: system::Machine::describe(),
+        input: corpus,
+        settings: Settings {
+            threads: args.threads,
+            rounds,
+            scale,
+            capacity: args.capacity,
+            seed: args.seed,
+        },
+        work,
+        identical,
+        backends: outcomes,
+    })
 }
 
 /// Runs the rounds; returns how many there were. A backend that fails is out.
@@ -228,17 +227,47 @@ fn verdict(report: &Report) -> Result<(), Failure> {
             .backends
             .iter()
             .map(|backend| {
-                let mut digests: Vec<_> =
-                    backend.rounds.iter().map(|round| round.digest.as_str()).collect();
-                digests.sort_unstable();
-                digests.dedup();
-                format!("{}: {}", backend.name, digests.join(" and "))
+                let mut contents: Vec<_> = backend
+                    .rounds
+                    .iter()
+                    .map(Summed::of)
+                    .map(|work| format!("{} keys, digest {}", work.keys, work.digest))
+                    .collect();
+                contents.sort_unstable();
+                contents.dedup();
+                format!("{}: {}", backend.name, contents.join(" and "))
             })
             .collect();
         return Err(Failure::Failed(format!(
-            "the contents of the index differ; a backend has lost or changed memory: {}",
+            "the contents of the index, or the calls it made, differ; a backend has lost or \
+             changed memory: {}",
             contents.join("; ")
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_that_differ_are_an_error_that_names_them() {
+        let mut report = report::sample::report(&["flist", "malloc"], None);
+        assert!(verdict(&report).is_ok());
+        report.identical = false;
+        report.backends[1].rounds[2].digest = "other".to_owned();
+        let failure = verdict(&report).unwrap_err();
+        let message = failure.message().unwrap();
+        assert!(matches!(failure, Failure::Failed(_)));
+        assert!(
+            message.contains("malloc: 0 keys, digest 0123456789abcdef and 0 keys, digest other")
+        );
+    }
+
+    #[test]
+    fn a_backend_that_failed_is_an_error_that_names_it() {
+        let failure = verdict(&report::sample::report(&["flist", "malloc"], Some(1))).unwrap_err();
+        assert!(failure.message().unwrap().starts_with("1 of 2 backends failed: malloc"));
+    }
 }

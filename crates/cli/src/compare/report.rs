@@ -20,7 +20,8 @@ pub(super) struct Report {
     pub(super) input: Corpus,
     pub(super) settings: Settings,
     pub(super) work: Option<Summed>,
-    /// Whether all rounds of all backends ended with the same contents.
+    /// Whether all rounds of all backends made the same calls and ended with the same
+    /// contents.
     pub(super) identical: bool,
     pub(super) backends: Vec<Outcome>,
 }
@@ -60,10 +61,21 @@ impl Summed {
         }
     }
 
-    /// Whether another round has come to the same contents.
+    /// Whether another round has made the same calls and come to the same contents.
+    ///
+    /// With several workers too: when a version is freed, and by whom, depends on
+    /// timing; how many are freed by the end of a phase does not.
     pub(super) fn agrees(&self, round: &Round) -> bool {
-        (self.keys, &self.digest) == (round.keys, &round.digest)
+        *self == Summed::of(round)
     }
+}
+
+/// The work that the first round has done, and whether all others agree.
+pub(super) fn agreement(outcomes: &[Outcome]) -> (Option<Summed>, bool) {
+    let mut rounds = outcomes.iter().flat_map(|outcome| &outcome.rounds);
+    let work = rounds.next().map(Summed::of);
+    let agreed = work.as_ref().is_some_and(|work| rounds.all(|round| work.agrees(round)));
+    (work, agreed)
 }
 
 /// What became of one backend.
@@ -98,5 +110,92 @@ impl Outcome {
             .iter()
             .filter_map(|metric| Some((metric.name, metric.summary(&self.rounds)?)))
             .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_agree_only_if_contents_and_calls_are_the_same() {
+        let round = Round { keys: 3, allocs: 5, digest: "d".to_owned(), ..Round::default() };
+        let work = Summed::of(&round);
+        assert!(work.agrees(&Round { build_ns: 7, ..round.clone() }), "times may differ");
+        assert!(!work.agrees(&Round { digest: "e".to_owned(), ..round.clone() }));
+        assert!(!work.agrees(&Round { keys: 4, ..round.clone() }));
+        assert!(!work.agrees(&Round { allocs: 6, ..round }));
+    }
+
+    #[test]
+    fn one_round_of_one_backend_that_differs_is_found() {
+        let outcome = |digests: &[&str]| {
+            let mut outcome = Outcome::new("flist");
+            for &digest in digests {
+                outcome.take(Ok(Round { digest: digest.to_owned(), ..Round::default() }));
+            }
+            outcome
+        };
+        assert!(agreement(&[outcome(&["a", "a"]), outcome(&["a"]), outcome(&[])]).1);
+        assert!(!agreement(&[outcome(&["a", "a"]), outcome(&["a", "b"])]).1);
+        assert!(!agreement(&[outcome(&[])]).1, "nothing was done");
+    }
+}
+
+/// A report to try things on.
+#[cfg(test)]
+pub(super) mod sample {
+    use super::*;
+    use crate::compare::round::{Latency, Percentiles, Usage};
+    use crate::compare::system::Faults;
+
+    /// A round with the widest values that there are.
+    fn round(factor: u64) -> Round {
+        Round {
+            build_ns: 123_456_789 * factor,
+            update_ns: 12_345_678_901 * factor,
+            release_ns: 12_345 * factor,
+            allocs: 123_456_789,
+            peak: Usage { heap: 1_023 << 20, overhead: 777 << 10, live: 1_000 << 20 },
+            resident_peak: Some((1_023 << 20) * factor),
+            faults: Faults { minor: 1_234_567 * factor, major: 0 },
+            digest: "0123456789abcdef".to_owned(),
+            ..Round::default()
+        }
+    }
+
+    /// A comparison of these backends, of which one may have failed.
+    pub(in crate::compare) fn report(names: &[&'static str], failing: Option<usize>) -> Report {
+        let late = Percentiles { p50: 123.4, p99: 123_456.7, p99_9: 1_234_567.8 };
+        let latency = Some(Latency { alloc: late, free: late, samples: 1 });
+        let backends = names.iter().enumerate().map(|(at, &name)| {
+            let mut outcome = Outcome::new(name);
+            for factor in [1, 1, 4] {
+                outcome.take(Ok(round(factor * (at as u64 + 1))));
+            }
+            outcome.take(Ok(Round { latency, ..round(1) }));
+            outcome.summarise();
+            outcome
+        });
+        let mut backends: Vec<_> = backends.collect();
+        if let Some(at) = failing {
+            let outcome = &mut backends[at];
+            *outcome = Outcome::new(outcome.name);
+            outcome.take(Err("was ended by signal 11 (segmentation fault)".to_owned()));
+            outcome.summarise();
+        }
+        let input =
+            Corpus { text: Vec::new(), files: 1, bytes: 1, cut: true, unreadable: Vec::new() };
+        Report {
+            schema: "mallocer.compare",
+            version: 1,
+            program: "0",
+            machine: Machine { processor: "p".into(), cores: 1, system: "s".into() },
+            input,
+            settings: Settings { threads: 1, rounds: 3, scale: 1, capacity: 1 << 30, seed: 1 },
+            work: Some(Summed::of(&round(1))),
+            identical: true,
+            backends,
+        }
     }
 }

@@ -113,64 +113,13 @@ fn legend(report: &Report) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::corpus::Corpus;
-    use crate::compare::report::{Settings, Summed};
-    use crate::compare::round::{Latency, Percentiles, Round, Usage};
-    use crate::compare::system::{Faults, Machine};
-
-    /// A round with the widest values that there are.
-    fn round(factor: u64) -> Round {
-        Round {
-            build_ns: 123_456_789 * factor,
-            update_ns: 12_345_678_901 * factor,
-            release_ns: 12_345 * factor,
-            allocs: 123_456_789,
-            peak: Usage { heap: 1_023 << 20, overhead: 777 << 10, live: 1_000 << 20 },
-            resident_peak: Some((1_023 << 20) * factor),
-            faults: Faults { minor: 1_234_567 * factor, major: 0 },
-            digest: "0123456789abcdef".to_owned(),
-            ..Round::default()
-        }
-    }
-
-    fn report(names: &[&'static str], failing: usize) -> Report {
-        let late = Percentiles { p50: 123.4, p99: 123_456.7, p99_9: 1_234_567.8 };
-        let latency = Some(Latency { alloc: late, free: late, samples: 1 });
-        let backends = names.iter().enumerate().map(|(at, &name)| {
-            let mut outcome = Outcome::new(name);
-            for factor in [1, 1, 4] {
-                outcome.take(Ok(round(factor * (at as u64 + 1))));
-            }
-            outcome.take(Ok(Round { latency, ..round(1) }));
-            outcome.summarise();
-            outcome
-        });
-        let mut backends: Vec<_> = backends.collect();
-        if let Some(outcome) = backends.get_mut(failing) {
-            *outcome = Outcome::new(outcome.name);
-            outcome.take(Err("was ended by signal 11 (segmentation fault)".to_owned()));
-            outcome.summarise();
-        }
-        let input =
-            Corpus { text: Vec::new(), files: 1, bytes: 1, cut: true, unreadable: Vec::new() };
-        Report {
-            schema: "mallocer.compare",
-            version: 1,
-            program: "0",
-            machine: Machine { processor: "p".into(), cores: 1, system: "s".into() },
-            input,
-            settings: Settings { threads: 1, rounds: 3, scale: 1, capacity: 1 << 30, seed: 1 },
-            work: Some(Summed::of(&round(1))),
-            identical: true,
-            backends,
-        }
-    }
+    use crate::compare::report::sample::report;
 
     const ALL: [&str; 4] = ["flist", "malloc", "jemalloc", "mimalloc"];
 
     #[test]
     fn four_backends_with_wide_values_fit_100_columns_and_no_cell_wraps() {
-        let text = render(&report(&ALL, 9), Terminal::plain());
+        let text = render(&report(&ALL, None), Terminal::plain());
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         let rows = text.lines().filter(|line| line.contains('±')).count();
         let shown = METRICS.iter().filter(|metric| text.contains(metric.label)).count();
@@ -181,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_best_is_marked_and_only_where_values_differ() {
-        let text = render(&report(&ALL[..2], 9), Terminal::plain());
+        let text = render(&report(&ALL[..2], None), Terminal::plain());
         let row = |label: &str| text.lines().find(|line| line.contains(label)).unwrap().to_owned();
         assert_eq!(row(" build ").matches('*').count(), 1);
         assert!(row(" build ").contains("* 123 ms"));
@@ -190,12 +139,12 @@ mod tests {
 
     #[test]
     fn a_backend_that_failed_is_named_and_the_others_are_shown() {
-        let text = render(&report(&ALL, 2), Terminal::plain());
+        let text = render(&report(&ALL, Some(2)), Terminal::plain());
         assert!(text.contains("failed jemalloc: was ended by signal 11"), "{text}");
         let build = text.lines().find(|line| line.contains(" build ")).unwrap();
         assert_eq!((build.matches('±').count(), build.matches('–').count()), (3, 1));
         // Nothing is left to show if all have failed.
-        let nothing = render(&report(&ALL[..1], 0), Terminal::plain());
+        let nothing = render(&report(&ALL[..1], Some(0)), Terminal::plain());
         assert!(!nothing.contains('±') && nothing.contains("failed flist"));
     }
 }
