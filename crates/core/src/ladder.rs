@@ -36,7 +36,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use crate::config::MAX_CAPACITY;
-use crate::error::ConfigError;
+use crate::error::{AllocError, ConfigError};
 
 /// The most slabs a ladder may have.
 pub const MAX_SLABS: usize = 512;
@@ -203,6 +203,20 @@ impl Ladder {
             return table.first_multiple(index, align);
         }
         Some(SlabIndex(index as u16))
+    }
+
+    /// The position of the slab of exactly `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError::NoSuchSlab`] with the nearest slabs.
+    pub fn position(&self, size: usize) -> Result<SlabIndex, AllocError> {
+        let slabs = self.slabs();
+        slabs.binary_search(&size).map(SlabIndex::new).map_err(|at| AllocError::NoSuchSlab {
+            requested: size,
+            below: at.checked_sub(1).map_or(0, |below| slabs[below]),
+            above: *slabs.get(at).unwrap_or(&self.largest()),
+        })
     }
 
     /// Each slab with what it costs, from the smallest.

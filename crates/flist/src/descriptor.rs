@@ -55,6 +55,15 @@ impl Tag {
         Tag(owner << 3 | kind as u64)
     }
 
+    /// The tag as a number that is kept elsewhere.
+    pub(crate) const fn as_number(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn from_number(number: u64) -> Tag {
+        Tag(number)
+    }
+
     pub(crate) const fn owner(self) -> u64 {
         self.0 >> 3
     }

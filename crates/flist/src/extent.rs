@@ -19,6 +19,7 @@ use crate::descriptor::{Descriptor, Kind, RUN, Tag};
 use crate::heap::{Heap, Leaving, Route};
 use crate::pool::{CACHED, LIVE, OS_PAGE};
 use crate::reservation::Taken;
+use crate::slab::Magazines;
 use crate::spans::Span;
 
 /// The largest extent that stays with the arena when it is freed: 64 MiB.
@@ -36,16 +37,26 @@ pub(crate) struct Extent {
 }
 
 impl Heap {
-    /// Takes an extent of at least `size` bytes at a multiple of `align`.
-    pub(crate) fn take_extent(&mut self, size: usize, align: usize) -> Result<Extent, AllocError> {
+    /// Takes an extent of at least `size` bytes at a multiple of `align`. If capacity
+    /// refuses, what the arena and these magazines keep is given up first.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached, and the magazines are the caller's own.
+    pub(crate) unsafe fn take_extent(
+        &mut self,
+        magazines: Magazines,
+        size: usize,
+        align: usize,
+    ) -> Result<Extent, AllocError> {
         if align > LARGEST_ALIGN {
             return Err(AllocError::Alignment { alignment: align, largest: LARGEST_ALIGN });
         }
-        self.attach()?;
         self.decay();
         let bytes = size.max(1).next_multiple_of(OS_PAGE);
         match self.try_take_extent(bytes, align) {
-            Err(AllocError::Capacity { .. }) if self.reclaim() > 0 => {
+            // SAFETY: passed on.
+            Err(AllocError::Capacity { .. }) if unsafe { self.reclaim(magazines) } > 0 => {
                 self.try_take_extent(bytes, align)
             }
             result => result,

@@ -25,17 +25,21 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mallocer_core::{
-    AllocError, Budget, Config, ConfigError, Info, Ladder, Mallocer, Misuse, SlabIndex, SlabUse,
+    AllocError, Budget, Config, ConfigError, Info, Ladder, Mallocer, Misuse, SlabUse,
 };
 
-use crate::descriptor::{Descriptor, Kind, RUN_SHIFT, Tag};
+use crate::descriptor::{Descriptor, Kind, Tag};
 use crate::heap::{Heap, Leaving, Route};
 use crate::misuse;
-use crate::pool::{CACHED, LIVE, OS_PAGE, Slot, locate};
+use crate::place::{Found, Place};
+use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
 use crate::slab::Slab;
 
-/// The id of the next arena. Ids are never used again.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// A new arena's id. Ids are never used again.
+pub(crate) fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Relaxed)
+}
 
 /// flist for one thread: no lock, no atomic operation.
 ///
@@ -77,21 +81,14 @@ struct Front {
 
 const _: () = assert!(size_of::<Front>() == 64);
 
-/// A chunk that was found to be live and this arena's.
-#[derive(Clone, Copy)]
-struct Found {
-    descriptor: *mut Descriptor,
-    slot: Slot,
-}
-
 impl Flist {
-    /// A heap that draws on `budget` alone, which the configuration does not change.
-    pub(crate) fn with_budget(config: &Config, budget: Budget) -> Result<Flist, ConfigError> {
+    fn new(config: &Config) -> Result<Flist, ConfigError> {
         let smallest = config.ladder.slabs()[0].next_multiple_of(OS_PAGE);
         config.check("flist", smallest)?;
-        let id = NEXT_ID.fetch_add(1, Relaxed);
+        let id = next_id();
+        let budget = config.budget();
         let ladder = config.ladder.clone();
-        let heap = Heap::new(config, id, budget.clone());
+        let heap = Heap::new(config, id, budget.clone(), CACHED);
         let front = Front {
             lookup: ladder.lookup(),
             alignment: ladder.alignment(),
@@ -116,6 +113,15 @@ impl Flist {
         unsafe { &mut *self.heap.get() }
     }
 
+    /// Finds the heap a place in the process, if it has none yet.
+    fn attach(&self, heap: &mut Heap) -> Result<(), AllocError> {
+        if heap.reservation().is_none() {
+            heap.attach()?;
+            self.refresh(heap);
+        }
+        Ok(())
+    }
+
     /// Takes over what the heap found when it attached, or let go of.
     fn refresh(&self, heap: &Heap) {
         self.front.slabs.set(heap.slabs());
@@ -138,13 +144,13 @@ impl Flist {
     /// Takes a chunk off the magazine of the slab at `index`, if it has one.
     #[inline(always)]
     fn pop(&self, index: usize) -> Option<NonNull<u8>> {
-        let slab = self.slab(index);
         // SAFETY: the slab table is this arena's (or the empty one, of which nothing is
         // written), and the magazine has `len` slots. Its chunks and states are not null.
         unsafe {
-            let left = (*slab).len.checked_sub(1)?;
-            (*slab).len = left;
-            let slot = *(*slab).slots.add(left as usize);
+            let magazine = &(*self.slab(index)).magazine;
+            let left = magazine.len().checked_sub(1)?;
+            magazine.set_len(left);
+            let slot = *magazine.slots.add(left as usize);
             slot.state.write(LIVE);
             Some(NonNull::new_unchecked(slot.chunk))
         }
@@ -153,31 +159,13 @@ impl Flist {
     /// Finds the live chunk at `address`, or nothing if it is not one of this arena's.
     #[inline(always)]
     fn find(&self, address: usize) -> Option<Found> {
-        let base = self.front.base.get();
-        let offset = address.wrapping_sub(base.addr());
-        if offset >= self.front.bytes.get() {
-            return None;
-        }
-        // SAFETY: the offset is within the reservation, so the run has a descriptor. A tag
-        // that equals ours proves that a pool or extent of this arena fills it, so start,
-        // reciprocal and states belong together and the index is one of a chunk, or of
-        // the byte behind the last.
-        unsafe {
-            let descriptor = self.front.descriptors.get().add(offset >> RUN_SHIFT);
-            if (*descriptor).tag() != self.front.tag {
-                return None;
-            }
-            let start = (*descriptor).start.addr();
-            let (index, exact) = locate(address - start, (*descriptor).reciprocal);
-            if !exact {
-                return None;
-            }
-            let state = (*descriptor).states.add(index);
-            if *state != LIVE {
-                return None;
-            }
-            Some(Found { descriptor, slot: Slot { chunk: base.with_addr(address), state } })
-        }
+        let place = Place {
+            base: self.front.base.get(),
+            bytes: self.front.bytes.get(),
+            descriptors: self.front.descriptors.get(),
+        };
+        // SAFETY: the place is that of the reservation, or of no bytes.
+        unsafe { place.find(self.front.tag, address) }
     }
 
     /// Puts a found chunk on its slab's magazine.
@@ -187,15 +175,15 @@ impl Flist {
         // SAFETY: the chunk is live and this arena's, so its slab is in the table; below
         // `cap` the magazine has a slot.
         unsafe {
-            let slab = self.slab((*descriptor).slab as usize);
-            let len = (*slab).len;
-            if len == (*slab).cap {
+            let magazine = &(*self.slab((*descriptor).slab as usize)).magazine;
+            let len = magazine.len();
+            if len == magazine.cap {
                 // In single words, so that nothing is spilled on the way not taken.
                 return self.push_slow(descriptor, slot.chunk, slot.state);
             }
             slot.state.write(CACHED);
-            (*slab).slots.add(len as usize).write(slot);
-            (*slab).len = len + 1;
+            magazine.slots.add(len as usize).write(slot);
+            magazine.set_len(len + 1);
         }
     }
 
@@ -211,11 +199,12 @@ impl Flist {
             if index >= heap.pooled {
                 return heap.free_extent(descriptor);
             }
-            heap.flush(index);
-            let slab = heap.slab(index);
+            let magazine = heap.own_magazines().at(index);
+            heap.flush(magazine, index);
             state.write(CACHED);
-            slab.slots.add(slab.len as usize).write(Slot { chunk, state });
-            slab.len += 1;
+            let len = (*magazine).len();
+            (*magazine).slots.add(len as usize).write(Slot { chunk, state });
+            (*magazine).set_len(len + 1);
         }
     }
 
@@ -242,9 +231,10 @@ impl Flist {
                 largest: heap.ladder.largest(),
             }),
             Route::Extent => {
-                let extent = heap.take_extent(layout.size(), layout.align());
-                self.refresh(heap);
-                let extent = extent?;
+                self.attach(heap)?;
+                let magazines = heap.own_magazines();
+                // SAFETY: attached, and this arena has no other thread.
+                let extent = unsafe { heap.take_extent(magazines, layout.size(), layout.align()) }?;
                 if zeroed && !extent.zero {
                     // SAFETY: an extent has its bytes.
                     unsafe { extent.start.write_bytes(0, extent.bytes) };
@@ -252,13 +242,16 @@ impl Flist {
                 Ok(NonNull::slice_from_raw_parts(extent.start, extent.bytes))
             }
             Route::Pool(index) => {
-                if heap.magazine_is_empty(index) {
-                    let refilled = heap.refill(index);
-                    self.refresh(heap);
-                    refilled?;
-                }
+                self.attach(heap)?;
                 let size = heap.ladder.slabs()[index];
-                let chunk = self.pop(index).ok_or_else(|| heap.refused(size))?;
+                let chunk = match self.pop(index) {
+                    Some(chunk) => chunk,
+                    None => {
+                        // SAFETY: attached, and this arena has no other thread.
+                        unsafe { heap.refill(heap.own_magazines(), index) }?;
+                        self.pop(index).ok_or_else(|| heap.refused(size))?
+                    }
+                };
                 if zeroed {
                     // SAFETY: a chunk has its slab's bytes.
                     unsafe { chunk.write_bytes(0, size) };
@@ -270,7 +263,7 @@ impl Flist {
 
     /// Frees the chunk at `address`; `false` if there is none.
     #[inline(always)]
-    pub(crate) fn put(&self, address: usize) -> bool {
+    fn put(&self, address: usize) -> bool {
         match self.find(address) {
             Some(found) => {
                 self.push(found);
@@ -282,7 +275,7 @@ impl Flist {
 
     /// Frees the chunk at `address` if it can have been allocated for `layout`.
     #[inline(always)]
-    pub(crate) fn put_sized(&self, address: usize, layout: Layout) -> bool {
+    fn put_sized(&self, address: usize, layout: Layout) -> bool {
         match self.find(address) {
             Some(found) if self.fits(found, layout) => {
                 self.push(found);
@@ -316,57 +309,29 @@ impl Flist {
 
     /// What is wrong with `address`, after `put` or `len_of` refused it.
     #[cold]
-    pub(crate) fn diagnose(
-        &self,
-        operation: &'static str,
-        address: usize,
-        layout: Option<Layout>,
-    ) -> Misuse {
+    fn diagnose(&self, operation: &'static str, address: usize, layout: Option<Layout>) -> Misuse {
         // SAFETY: the heap is only read.
         misuse::diagnose(unsafe { self.heap() }, operation, address, layout)
     }
 
     /// The length of the live chunk at `address`, if there is one.
     #[inline]
-    pub(crate) fn len_of(&self, address: usize) -> Option<usize> {
+    fn len_of(&self, address: usize) -> Option<usize> {
         let found = self.find(address)?;
-        // SAFETY: a live chunk of this arena; its slab is in the lookup table if it has a
-        // pool.
-        unsafe {
-            let one = &*found.descriptor;
-            if one.pool.is_null() {
-                return Some(one.extent_bytes);
-            }
-            Some((*self.front.lookup).slabs[one.slab as usize])
-        }
+        // SAFETY: a live chunk of this arena.
+        Some(unsafe { found.len(&self.ladder) })
     }
 
     /// Makes the live chunk at `address` hold `size` bytes where it is: `Err` if there
     /// is no such chunk, `None` if it would have to move.
-    pub(crate) fn resize(
-        &self,
-        address: usize,
-        size: usize,
-        align: usize,
-    ) -> Result<Option<usize>, NotLive> {
+    fn resize(&self, address: usize, size: usize, align: usize) -> Result<Option<usize>, NotLive> {
         let found = self.find(address).ok_or(NotLive)?;
         // SAFETY: called from outside; the heap calls nothing back. The chunk is live.
-        unsafe {
-            let heap = self.heap();
-            let one = &*found.descriptor;
-            if one.pool.is_null() {
-                if !address.is_multiple_of(align) {
-                    return Ok(None);
-                }
-                return Ok(heap.resize_extent(found.descriptor, size));
-            }
-            let stays = misuse::fits(heap, one, address, size, align);
-            Ok(stays.then(|| heap.ladder.slabs()[one.slab as usize]))
-        }
+        Ok(unsafe { found.resize(self.heap(), size, align) })
     }
 
-    /// Reallocates the live chunk at `address`, of which `chunk` is a pointer to all.
-    pub(crate) fn realloc(
+    /// Reallocates the live chunk at `address`.
+    fn realloc(
         &self,
         address: usize,
         layout: Layout,
@@ -400,7 +365,7 @@ impl Flist {
 }
 
 /// There is no live chunk of this arena at an address.
-pub(crate) struct NotLive;
+struct NotLive;
 
 // SAFETY: chunks come from pools and extents of this arena alone, which nobody else
 // has; a chunk is handed out only by taking it off its pool (state FREE to CACHED) and
@@ -409,7 +374,7 @@ pub(crate) struct NotLive;
 // picked. Chunks do not move; the heap is charged before it hands anything out.
 unsafe impl Mallocer for Flist {
     fn open(config: &Config) -> Result<Flist, ConfigError> {
-        Flist::with_budget(config, config.budget())
+        Flist::new(config)
     }
 
     fn name(&self) -> &'static str {
@@ -447,15 +412,7 @@ unsafe impl Mallocer for Flist {
     fn try_alloc_slab(&self, slab: usize) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: called from outside; the heap calls nothing back.
         let heap = unsafe { self.heap() };
-        let slabs = heap.ladder.slabs();
-        let at = match slabs.binary_search(&slab) {
-            Ok(at) => SlabIndex::new(at).get(),
-            Err(at) => {
-                let below = at.checked_sub(1).map_or(0, |below| slabs[below]);
-                let above = *slabs.get(at).unwrap_or(&heap.ladder.largest());
-                return Err(AllocError::NoSuchSlab { requested: slab, below, above });
-            }
-        };
+        let at = heap.ladder.position(slab)?.get();
         let route = if at < heap.pooled { Route::Pool(at) } else { Route::Extent };
         // A slab is at most 1 TiB, so its layout is valid.
         let layout = Layout::from_size_align(slab, 1).map_err(|_| heap.refused(slab))?;
@@ -541,8 +498,12 @@ unsafe impl Mallocer for Flist {
     }
 
     fn purge(&self) -> usize {
-        // SAFETY: called from outside; the heap calls nothing back.
-        unsafe { self.heap() }.give_up(Leaving::System)
+        // SAFETY: called from outside; the heap calls nothing back. This arena has no other
+        // thread.
+        unsafe {
+            let heap = self.heap();
+            heap.give_up(heap.own_magazines(), Leaving::System)
+        }
     }
 }
 

@@ -3,21 +3,17 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::fmt::{self, Write};
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use mallocer_core::{Budget, Config, Info, Mallocer, Misuse};
+use mallocer_core::{Budget, Config, Info, Misuse};
 
-use crate::Flist;
-use crate::lock::Lock;
+use crate::once::Once;
+use crate::registry;
+use crate::sharing::Sharing;
 
 /// The one heap of the process, opened by the first allocation. It draws on no budget,
 /// since a budget would have to be allocated.
-static PROCESS: Lock<Process> = Lock::new(Process(None));
-
-struct Process(Option<Flist>);
-
-// SAFETY: a heap holds pointers to memory that only it uses, wherever it is; its cells
-// are reached by one thread at a time.
-unsafe impl Send for Process {}
+static PROCESS: Once<Sharing> = Once::new();
 
 /// flist as the `#[global_allocator]`.
 ///
@@ -40,32 +36,30 @@ pub struct Global;
 impl Global {
     /// Capacity, heap, alloc and overhead of the process-wide heap, in bytes.
     pub fn info() -> Info {
-        with_heap(Mallocer::info).unwrap_or_default()
+        heap().map(|heap| heap.heap.lock().info()).unwrap_or_default()
     }
 
     /// Gives empty memory back to the system; returns how many bytes.
     pub fn purge() -> usize {
-        with_heap(Mallocer::purge).unwrap_or_default()
+        heap().map(Sharing::purge).unwrap_or_default()
     }
 }
 
-/// Runs `work` on the process's heap; `None` if it cannot be opened.
-#[inline]
-fn with_heap<T>(work: impl FnOnce(&Flist) -> T) -> Option<T> {
-    let mut process = PROCESS.lock();
-    if process.0.is_none() {
-        process.0 = Flist::with_budget(&Config::default(), Budget::UNLIMITED).ok();
-    }
-    process.0.as_ref().map(work)
+/// The process's heap; `None` if it cannot be opened.
+#[inline(always)]
+fn heap() -> Option<&'static Sharing> {
+    PROCESS.get().or_else(open)
 }
 
-/// Runs `work` on a live chunk; misuse ends the process once the heap is unlocked.
-#[inline]
-fn checked<T>(work: impl FnOnce(&Flist) -> Result<T, Misuse>) -> Option<T> {
-    match with_heap(work)? {
-        Ok(value) => Some(value),
-        Err(misuse) => abort(misuse),
+#[cold]
+fn open() -> Option<&'static Sharing> {
+    static ENTERED: AtomicBool = AtomicBool::new(false);
+    let heap = PROCESS.get_or_make(|| Sharing::new(&Config::default(), Budget::UNLIMITED).ok())?;
+    if !ENTERED.swap(true, Relaxed) {
+        // SAFETY: a static stays where it is.
+        unsafe { registry::enter(heap) };
     }
+    Some(heap)
 }
 
 fn start(chunk: Option<NonNull<[u8]>>) -> *mut u8 {
@@ -76,33 +70,33 @@ fn start(chunk: Option<NonNull<[u8]>>) -> *mut u8 {
 unsafe impl GlobalAlloc for Global {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        start(with_heap(|heap| heap.try_alloc(layout).ok()).flatten())
+        start(heap().and_then(|heap| heap.alloc(layout).ok()))
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        start(with_heap(|heap| heap.try_alloc_zeroed(layout).ok()).flatten())
+        start(heap().and_then(|heap| heap.alloc_zeroed(layout).ok()))
     }
 
     #[inline]
     unsafe fn dealloc(&self, chunk: *mut u8, layout: Layout) {
-        let address = chunk.addr();
-        checked(|heap| match heap.put_sized(address, layout) {
-            true => Ok(()),
-            false => Err(heap.diagnose("dealloc", address, Some(layout))),
-        });
+        if let Some(heap) = heap()
+            && let Err(misuse) = heap.put_sized("dealloc", chunk.addr(), layout)
+        {
+            abort(misuse);
+        }
     }
 
     #[inline]
     unsafe fn realloc(&self, chunk: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let address = chunk.addr();
         let Ok(new) = Layout::from_size_align(new_size, layout.align()) else {
             return ptr::null_mut();
         };
-        let moved = checked(|heap| {
-            heap.realloc(address, new).map_err(|_| heap.diagnose("realloc", address, Some(layout)))
-        });
-        start(moved.and_then(Result::ok))
+        match heap().map(|heap| heap.realloc("realloc", chunk.addr(), new)) {
+            Some(Ok(moved)) => start(moved.ok()),
+            Some(Err(misuse)) => abort(misuse),
+            None => ptr::null_mut(),
+        }
     }
 }
 

@@ -17,12 +17,13 @@ use core::time::Duration;
 
 use mallocer_core::{AllocError, Budget, Config, Hints, Info, Ladder, MAX_SLABS, SlabUse};
 
+use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, RUN_SHIFT, Tag};
 use crate::meta::Meta;
 use crate::os;
-use crate::pool::{OS_PAGE, Pool, Slot, reciprocal};
+use crate::pool::{FREE, OS_PAGE, Pool, Slot, reciprocal};
 use crate::reservation::{Reservation, Taken};
-use crate::slab::{Slab, larger_magazine, magazine_bytes};
+use crate::slab::{Magazine, MagazineBounds, Magazines, Slab, magazine_bytes};
 use crate::spans::{Span, Spans};
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
@@ -38,27 +39,12 @@ const MOST_RUNS: usize = (4 << 20) / RUN;
 const GROWING_STEP: usize = 64 << 10;
 
 /// The slabs of an arena that has no memory yet: no magazine has anything.
-static NO_SLABS: NoSlabs = NoSlabs([const { empty_slab() }; MAX_SLABS + 1]);
+static NO_SLABS: NoSlabs = NoSlabs([const { Slab::empty() }; MAX_SLABS + 1]);
 
 struct NoSlabs([Slab; MAX_SLABS + 1]);
 
 // SAFETY: never written: a slab without a magazine is only ever read.
 unsafe impl Sync for NoSlabs {}
-
-const fn empty_slab() -> Slab {
-    Slab {
-        slots: ptr::null_mut(),
-        len: 0,
-        cap: 0,
-        depot: ptr::null_mut(),
-        listed: ptr::null_mut(),
-        out: 0,
-        free: 0,
-        heap: 0,
-        pools: 0,
-        full: 0,
-    }
-}
 
 /// Where a request is served from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +77,16 @@ pub(crate) struct Heap {
     pub(crate) heap: usize,
     /// Runs taken from the process for pools, extents and retained memory.
     pub(crate) runs: usize,
+    /// The state byte of a chunk that is out of its pool, but not known to be live: the
+    /// one-thread arena tells chunks in magazines from live ones by it, the shared arena
+    /// does not (see `shared`).
+    out_state: u8,
+    /// A chunk that was in a magazine and in its pool at once, since the last look:
+    /// freed twice.
+    pub(crate) twice: Option<usize>,
+    /// The first thread's magazines, in a shared arena.
+    pub(crate) caches: *mut ThreadCache,
+    magazines: MagazineBounds,
     max_pools: usize,
     max_chunks: usize,
     hints: Hints,
@@ -105,7 +101,7 @@ struct Attached {
 }
 
 impl Heap {
-    pub(crate) fn new(config: &Config, id: u64, budget: Budget) -> Heap {
+    pub(crate) fn new(config: &Config, id: u64, budget: Budget, out_state: u8) -> Heap {
         let slabs = config.ladder.slabs();
         Heap {
             id,
@@ -119,6 +115,10 @@ impl Heap {
             retained_since_ms: 0,
             heap: 0,
             runs: 0,
+            out_state,
+            twice: None,
+            caches: ptr::null_mut(),
+            magazines: MagazineBounds::new(config.capacity),
             max_pools: config.max_pools,
             max_chunks: config.max_chunks,
             hints: config.hints,
@@ -162,10 +162,9 @@ impl Heap {
         unsafe { &mut *attached.slabs.add(index) }
     }
 
-    /// Whether the slab at `index` has no chunk ready.
-    pub(crate) fn magazine_is_empty(&self, index: usize) -> bool {
-        // SAFETY: the table, also the empty one, has a slab for every index.
-        unsafe { (*self.slabs().add(index)).len == 0 }
+    /// The magazines of the one-thread arena, which are in its table of slabs.
+    pub(crate) fn own_magazines(&self) -> Magazines {
+        Magazines { first: self.slabs().cast(), stride: size_of::<Slab>() }
     }
 
     /// Where a request for `size` bytes at `align` is served from.
@@ -207,7 +206,7 @@ impl Heap {
         AllocError::System { requested, used: self.heap, limit: self.budget.capacity() }
     }
 
-    fn meta(&mut self) -> &mut Meta {
+    pub(crate) fn meta(&mut self) -> &mut Meta {
         &mut self.attached.as_mut().expect("the arena has memory").meta
     }
 
@@ -223,31 +222,70 @@ impl Heap {
     }
 
     /// Fills the empty magazine of the slab at `index` with at least one chunk. If
-    /// capacity refuses, what the arena keeps empty is given up first.
-    pub(crate) fn refill(&mut self, index: usize) -> Result<(), AllocError> {
-        self.attach()?;
+    /// capacity refuses, what the arena and these magazines keep is given up first.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached, the slab has pools, and the magazines are the caller's
+    /// own.
+    pub(crate) unsafe fn refill(
+        &mut self,
+        magazines: Magazines,
+        index: usize,
+    ) -> Result<(), AllocError> {
         self.decay();
-        match self.try_refill(index) {
-            Err(AllocError::Capacity { .. }) if self.reclaim() > 0 => self.try_refill(index),
-            result => result,
+        // SAFETY: passed on.
+        unsafe {
+            match self.try_refill(magazines.at(index), index) {
+                Err(AllocError::Capacity { .. }) if self.reclaim(magazines) > 0 => {
+                    self.try_refill(magazines.at(index), index)
+                }
+                result => result,
+            }
         }
     }
 
-    fn try_refill(&mut self, index: usize) -> Result<(), AllocError> {
-        if self.fetch(index) {
-            return Ok(());
-        }
-        self.grow_magazine(index);
-        let slab: *mut Slab = self.slab(index);
-        // SAFETY: the slab is this arena's, and so are the pools in its list. `slots` has
-        // room for `cap`, and the magazine is empty.
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    unsafe fn try_refill(
+        &mut self,
+        magazine: *mut Magazine,
+        index: usize,
+    ) -> Result<(), AllocError> {
+        // SAFETY: the magazine is the caller's and empty; `slots` has room for `cap`.
         unsafe {
-            if (*slab).cap == 0 {
+            if self.fetch(magazine, index) {
+                return Ok(());
+            }
+            self.grow_magazine(magazine, index);
+            if (*magazine).cap == 0 {
                 return Err(self.refused(size_of::<Slot>()));
             }
-            debug_assert!((*slab).len == 0);
-            let wanted = ((*slab).cap / 2).max(1);
-            let mut got = 0;
+            debug_assert!((*magazine).len() == 0);
+            let wanted = ((*magazine).cap / 2).max(1);
+            let got = self.take_chunks(index, (*magazine).slots, wanted)?;
+            (*magazine).set_len(got);
+        }
+        Ok(())
+    }
+
+    /// Takes up to `wanted` chunks, and at least one, out of the pools of a slab.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached, the slab has pools, and `slots` has room for `wanted`.
+    pub(crate) unsafe fn take_chunks(
+        &mut self,
+        index: usize,
+        slots: *mut Slot,
+        wanted: u32,
+    ) -> Result<u32, AllocError> {
+        let out_state = self.out_state;
+        let slab: *mut Slab = self.slab(index);
+        let mut got = 0;
+        // SAFETY: the slab is this arena's, and so are the pools in its list.
+        unsafe {
             while got < wanted {
                 let mut pool = (*slab).listed;
                 if pool.is_null() || (*pool).free == 0 {
@@ -262,7 +300,7 @@ impl Heap {
                         self.grow_pool(pool)?;
                     }
                 }
-                let taken = (*pool).take((*slab).slots.add(got as usize), wanted - got);
+                let taken = (*pool).take(slots.add(got as usize), wanted - got, out_state);
                 got += taken;
                 (*slab).free -= taken as usize;
                 (*slab).out += taken as usize;
@@ -270,62 +308,102 @@ impl Heap {
                     (*slab).unlist(pool);
                 }
             }
-            (*slab).len = got;
         }
-        Ok(())
+        Ok(got)
     }
 
     /// Makes room in the full magazine of the slab at `index`.
-    pub(crate) fn flush(&mut self, index: usize) {
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    pub(crate) unsafe fn flush(&mut self, magazine: *mut Magazine, index: usize) {
         self.decay();
-        if self.grow_magazine(index) {
-            return;
-        }
         let stride = self.stride(index);
-        let slab = self.slab(index);
-        let cap = slab.cap;
-        if slab.depot_has_room(stride)
-            && let Some(empty) = self.meta().take(magazine_bytes(cap))
-        {
-            // SAFETY: taken for as many slots as the slab's magazines have.
-            unsafe { self.slab(index).store(empty.cast().as_ptr()) };
-            return;
+        // SAFETY: the magazine is the caller's; a block taken for it has its room.
+        unsafe {
+            if self.grow_magazine(magazine, index) {
+                return;
+            }
+            let cap = (*magazine).cap;
+            if self.slab(index).full < self.magazines.depot(stride)
+                && let Some(empty) = self.meta().take(magazine_bytes(cap))
+            {
+                self.slab(index).store(magazine, empty.cast().as_ptr());
+                return;
+            }
+            self.put_back(magazine, index, (cap / 2).max(1));
         }
-        self.put_back(index, (cap / 2).max(1));
     }
 
     /// Replaces an empty magazine by a full one from the depot.
-    fn fetch(&mut self, index: usize) -> bool {
-        let slab = self.slab(index);
-        let cap = slab.cap;
-        let Some(empty) = slab.fetch() else { return false };
-        if let Some(empty) = NonNull::new(empty) {
-            // SAFETY: the magazines of a slab with a depot all have `cap` slots and a link.
-            unsafe { self.meta().give(empty.cast(), magazine_bytes(cap)) };
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    unsafe fn fetch(&mut self, magazine: *mut Magazine, index: usize) -> bool {
+        let most = self.magazines.most(self.stride(index));
+        let Some(slots) = self.slab(index).fetch(most) else { return false };
+        // SAFETY: the magazine is the caller's and empty; its slots are a block that was
+        // taken for its room.
+        unsafe {
+            let empty = core::mem::replace(&mut (*magazine).slots, slots);
+            if let Some(empty) = NonNull::new(empty) {
+                self.meta().give(empty.cast(), magazine_bytes((*magazine).cap));
+            }
+            (*magazine).cap = most;
+            (*magazine).set_len(most);
         }
         true
     }
 
-    /// Puts all chunks in magazines of the slab at `index` back into their pools.
-    fn drain(&mut self, index: usize) {
-        loop {
-            let len = self.slab(index).len;
-            self.put_back(index, len);
-            if !self.fetch(index) {
-                break;
+    /// Puts all chunks of a thread's magazines back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    pub(crate) unsafe fn drain(&mut self, magazines: Magazines) {
+        for index in 0..self.pooled {
+            // SAFETY: passed on; the index is one of the ladder's.
+            unsafe {
+                let magazine = magazines.at(index);
+                self.put_back(magazine, index, (*magazine).len());
             }
         }
     }
 
-    /// Gives the magazine of the slab at `index` more room, up to its limit.
-    fn grow_magazine(&mut self, index: usize) -> bool {
+    /// Puts all chunks of the depots back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached.
+    unsafe fn drain_depots(&mut self) {
+        for index in 0..self.pooled {
+            let mut depot = Magazine::empty();
+            // SAFETY: an empty magazine of the caller's.
+            unsafe {
+                while self.fetch(&mut depot, index) {
+                    self.put_back(&mut depot, index, depot.len());
+                }
+                if let Some(slots) = NonNull::new(depot.slots) {
+                    self.meta().give(slots.cast(), magazine_bytes(depot.cap));
+                }
+            }
+        }
+    }
+
+    /// Gives a magazine more room, up to its limit.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    unsafe fn grow_magazine(&mut self, magazine: *mut Magazine, index: usize) -> bool {
         let stride = self.stride(index);
-        let slab: *mut Slab = self.slab(index);
-        // SAFETY: the slab is this arena's; old and new slots are blocks of bookkeeping
-        // with room for `old` and `cap` slots.
+        // SAFETY: the magazine is the caller's; old and new slots are blocks of
+        // bookkeeping with room for `old` and `cap` slots.
         unsafe {
-            let old = (*slab).cap;
-            let cap = larger_magazine(old, stride);
+            let old = (*magazine).cap;
+            let cap = self.magazines.larger(old, stride);
             if cap == old {
                 return false;
             }
@@ -333,50 +411,73 @@ impl Heap {
                 return false;
             };
             let slots = slots.cast::<Slot>().as_ptr();
-            if let Some(old_slots) = NonNull::new((*slab).slots) {
-                slots.copy_from_nonoverlapping(old_slots.as_ptr(), (*slab).len as usize);
+            if let Some(old_slots) = NonNull::new((*magazine).slots) {
+                let len = (*magazine).len() as usize;
+                slots.copy_from_nonoverlapping(old_slots.as_ptr(), len);
                 self.meta().give(old_slots.cast(), magazine_bytes(old));
             }
-            (*slab).slots = slots;
-            (*slab).cap = cap;
+            (*magazine).slots = slots;
+            (*magazine).cap = cap;
         }
         true
     }
 
     /// Puts the `count` oldest chunks of a magazine back into their pools.
-    fn put_back(&mut self, index: usize, count: u32) {
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill), and the magazine has as many.
+    unsafe fn put_back(&mut self, magazine: *mut Magazine, index: usize, count: u32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            debug_assert!(count <= (*magazine).len());
+            for at in 0..count as usize {
+                self.put_chunk(*(*magazine).slots.add(at), index);
+            }
+            let rest = (*magazine).len() - count;
+            if rest > 0 {
+                let slots = (*magazine).slots;
+                slots.copy_from(slots.add(count as usize), rest as usize);
+            }
+            (*magazine).set_len(rest);
+        }
+    }
+
+    /// Puts one chunk back into its pool, or notes that it is there already.
+    ///
+    /// # Safety
+    ///
+    /// The slot is a chunk of a pool of the slab at `index`.
+    pub(crate) unsafe fn put_chunk(&mut self, slot: Slot, index: usize) {
         let Some(reservation) = self.reservation() else { return };
         let base = reservation.base().addr().get();
+        let enough = self.magazines.most(self.stride(index)) as usize;
         let slab: *mut Slab = self.slab(index);
-        // SAFETY: every chunk in the magazine is this slab's, so its run's descriptor
-        // leads to the pool that it came from.
+        // SAFETY: the chunk's run has a descriptor that leads to its pool.
         unsafe {
-            debug_assert!(count <= (*slab).len);
-            for at in 0..count as usize {
-                let slot = *(*slab).slots.add(at);
-                let run = (slot.chunk.addr() - base) >> RUN_SHIFT;
-                let pool = (*self.descriptor(run as u32)).pool;
-                (*pool).put(slot);
-                (*slab).free += 1;
-                (*slab).out -= 1;
-                if !(*pool).listed {
-                    (*slab).list(pool);
-                }
-                let full_grown = (*pool).ready == (*pool).count;
-                let others = (*slab).free - (*pool).free as usize;
-                if (*pool).is_empty() && full_grown && others >= (*slab).cap as usize {
-                    self.retire(pool, Leaving::Retained);
-                }
+            if *slot.state == FREE {
+                self.twice = Some(slot.chunk.addr());
+                return;
             }
-            let rest = (*slab).len - count;
-            (*slab).slots.copy_from((*slab).slots.add(count as usize), rest as usize);
-            (*slab).len = rest;
+            let run = (slot.chunk.addr() - base) >> RUN_SHIFT;
+            let pool = (*self.descriptor(run as u32)).pool;
+            (*pool).put(slot);
+            (*slab).free += 1;
+            (*slab).out -= 1;
+            if !(*pool).listed {
+                (*slab).list(pool);
+            }
+            let full_grown = (*pool).ready == (*pool).count;
+            let others = (*slab).free - (*pool).free as usize;
+            if (*pool).is_empty() && full_grown && others >= enough {
+                self.retire(pool, Leaving::Retained);
+            }
         }
     }
 
     /// Bytes from one chunk of a slab to the next: its size, except that two chunks
     /// of one byte do not share an address pair (the reciprocal of 1 has no 64 bits).
-    fn stride(&self, index: usize) -> usize {
+    pub(crate) fn stride(&self, index: usize) -> usize {
         self.ladder.slabs()[index].max(2)
     }
 
@@ -555,14 +656,21 @@ impl Heap {
         }
     }
 
-    /// Gives up all that is charged and empty; returns how many bytes.
-    pub(crate) fn give_up(&mut self, leaving: Leaving) -> usize {
+    /// Gives up all that is charged and empty, also what these magazines hold; returns
+    /// how many bytes.
+    ///
+    /// # Safety
+    ///
+    /// The magazines are the caller's own, or those of an arena that is not attached.
+    pub(crate) unsafe fn give_up(&mut self, magazines: Magazines, leaving: Leaving) -> usize {
         let before = self.heap;
         if self.attached.is_none() {
             return 0;
         }
-        for index in 0..self.pooled {
-            self.drain(index);
+        // SAFETY: passed on.
+        unsafe {
+            self.drain(magazines);
+            self.drain_depots();
         }
         let mut pool = self.pools;
         while !pool.is_null() {
@@ -592,9 +700,14 @@ impl Heap {
     }
 
     /// Gives up what is empty so that a refused charge can be tried again.
+    ///
+    /// # Safety
+    ///
+    /// As [`give_up`](Heap::give_up).
     #[cold]
-    pub(crate) fn reclaim(&mut self) -> usize {
-        self.give_up(Leaving::Process)
+    pub(crate) unsafe fn reclaim(&mut self, magazines: Magazines) -> usize {
+        // SAFETY: passed on.
+        unsafe { self.give_up(magazines, Leaving::Process) }
     }
 
     /// Gives retained memory back to the system if it was kept for the decay time.
@@ -620,6 +733,7 @@ impl Heap {
         let (mut pool, mut extent) = (self.pools, self.extents);
         let mut retained = core::mem::replace(&mut self.retained, Spans::new(self.id, Kind::Dirty));
         (self.pools, self.extents, self.runs) = (ptr::null_mut(), 0, 0);
+        self.caches = ptr::null_mut();
         // SAFETY: all lists hold this arena's own memory, which nothing uses any more. The
         // bookkeeping that the lists run through is given back last, and nobody can take
         // it before the call is over.
@@ -671,13 +785,29 @@ impl Heap {
         }
         // Extents above the largest slab are counted with it.
         let size = slabs[index.min(slabs.len() - 1)];
-        let chunks = if index < self.pooled { slab.live() } else { slab.out };
+        let chunks = if index < self.pooled { self.live(index, slab) } else { slab.out };
         let alloc = self.live_bytes(index, size, slab);
         Some(SlabUse::new(size, slab.pools as usize, chunks, slab.heap, alloc))
     }
 
     fn live_bytes(&self, index: usize, size: usize, slab: &Slab) -> usize {
-        if index < self.pooled { slab.live() * size } else { slab.heap }
+        if index < self.pooled { self.live(index, slab) * size } else { slab.heap }
+    }
+
+    /// Chunks of a slab with pools that callers hold. While other threads are at work,
+    /// their magazines are counted a little before or after.
+    fn live(&self, index: usize, slab: &Slab) -> usize {
+        let full = slab.full as usize * self.magazines.most(self.stride(index)) as usize;
+        let mut ready = slab.magazine.len() as usize + full;
+        let mut cache = self.caches;
+        // SAFETY: the list holds this arena's caches, which have a magazine for each slab.
+        unsafe {
+            while !cache.is_null() {
+                ready += (*ThreadCache::magazines(cache).at(index)).len() as usize;
+                cache = (*cache).next;
+            }
+        }
+        slab.out.saturating_sub(ready)
     }
 
     /// Checks the equations of this module, and those of every pool.

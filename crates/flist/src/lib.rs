@@ -7,15 +7,17 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `os`, `lock` | system calls; a lock of one word |
+//! | `os`, `lock`, `once` | system calls; a lock of one word; a value made once |
 //! | `descriptor` | from an address to what is there |
 //! | `spans` | free address space, best fit, merged |
 //! | `reservation` | the address space of the process |
 //! | `meta` | memory for bookkeeping |
-//! | `pool`, `slab` | chunks of one size, and the magazine in front of them |
+//! | `pool`, `slab` | chunks of one size, and the magazines in front of them |
 //! | `heap`, `extent` | one arena's pools and large chunks, on its budget |
-//! | `misuse` | what was wrong with a pointer |
-//! | `flist`, `shared`, `global` | the arena for one thread, for any, for the process |
+//! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
+//! | `flist` | the arena for one thread |
+//! | `cache`, `local`, `registry` | a thread's magazines; how it finds them; how it ends |
+//! | `sharing`, `shared`, `global` | the arena for any thread, and for the process |
 //!
 //! A request picks a slab from the ladder; the slab's magazine has a chunk ready. A
 //! free finds the chunk's pool by its address alone, checks that it is the start of a
@@ -30,18 +32,26 @@
 //! pool; so does a wrong size or alignment on a sized free.
 #![no_std]
 
+extern crate alloc;
+
+mod cache;
 mod descriptor;
 mod extent;
 mod flist;
 mod global;
 mod heap;
+mod local;
 mod lock;
 mod meta;
 mod misuse;
+mod once;
 mod os;
+mod place;
 mod pool;
+mod registry;
 mod reservation;
 mod shared;
+mod sharing;
 mod slab;
 mod spans;
 #[cfg(test)]

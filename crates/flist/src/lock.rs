@@ -47,6 +47,29 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
+    /// Takes the lock without a guard, for what outlives the function: a fork.
+    pub(crate) fn hold(&self) {
+        core::mem::forget(self.lock());
+    }
+
+    /// Gives back what [`hold`](Lock::hold) took.
+    ///
+    /// # Safety
+    ///
+    /// This thread holds the lock, and uses the value no more.
+    pub(crate) unsafe fn let_go(&self) {
+        self.unlock();
+    }
+
+    /// The guard of a lock that [`hold`](Lock::hold) took.
+    ///
+    /// # Safety
+    ///
+    /// This thread holds the lock, and has no other guard of it.
+    pub(crate) unsafe fn held(&self) -> Guard<'_, T> {
+        Guard { lock: self }
+    }
+
     #[cold]
     fn wait(&self) {
         for _ in 0..SPINS {

@@ -7,7 +7,7 @@
 //! a limit on data), such a mapping is refused; then addresses are reserved without
 //! access, and commit and decommit change that: the *strict* mode.
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 /// A reserved range of addresses.
 pub(crate) struct Reserved {
@@ -32,7 +32,7 @@ fn map(bytes: usize, protection: i32) -> Option<NonNull<u8>> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a fresh anonymous mapping at an address of the system's choice touches
     // no memory that exists.
-    let start = unsafe { libc::mmap(core::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+    let start = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, flags, -1, 0) };
     if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast()) }
 }
 
@@ -87,6 +87,21 @@ pub(crate) fn now_ms() -> u64 {
     // SAFETY: the call writes to `time` only. The clock exists on every Linux.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &mut time) };
     time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
+}
+
+/// A number that nobody outside of the process can know.
+pub(crate) fn random() -> u64 {
+    let mut number = 0u64;
+    // SAFETY: the call writes at most the eight bytes of `number`.
+    let got = unsafe {
+        let bytes = ptr::from_mut(&mut number).cast();
+        libc::getrandom(bytes, size_of::<u64>(), libc::GRND_NONBLOCK)
+    };
+    if got == size_of::<u64>() as isize {
+        return number;
+    }
+    // An old kernel, or one that just booted: where the stack is and when this is.
+    (ptr::from_ref(&number).addr() as u64 ^ now_ms()).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(not(test))]

@@ -44,6 +44,11 @@ pub(crate) struct Slot {
     pub(crate) state: *mut u8,
 }
 
+impl Slot {
+    pub(crate) const NONE: Slot =
+        Slot { chunk: core::ptr::null_mut(), state: core::ptr::null_mut() };
+}
+
 /// One pool. Lives in the arena's bookkeeping.
 #[repr(C)]
 pub(crate) struct Pool {
@@ -140,12 +145,12 @@ impl Pool {
     }
 
     /// Moves up to `wanted` free chunks to `slots`, the lowest last, so that a stack
-    /// hands them out in address order; returns how many.
+    /// hands them out in address order, and marks them `out`; returns how many.
     ///
     /// # Safety
     ///
     /// `slots` has room for `wanted`.
-    pub(crate) unsafe fn take(&mut self, slots: *mut Slot, wanted: u32) -> u32 {
+    pub(crate) unsafe fn take(&mut self, slots: *mut Slot, wanted: u32, out: u8) -> u32 {
         let wanted = wanted.min(self.free);
         let mut at = self.hint;
         for taken in 0..wanted {
@@ -159,7 +164,7 @@ impl Pool {
                     state = self.states.add(at as usize);
                 }
                 debug_assert!(at < self.ready);
-                state.write(CACHED);
+                state.write(out);
                 let chunk = self.start.add(at as usize * self.stride);
                 slots.add((wanted - 1 - taken) as usize).write(Slot { chunk, state });
             }
@@ -290,8 +295,7 @@ mod tests {
         let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
         let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
         let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682);
-        let null = core::ptr::null_mut();
-        let mut slots = [Slot { chunk: null, state: null }; 64];
+        let mut slots = [Slot::NONE; 64];
         let mut all = vec![];
         loop {
             pool.check_invariants();
@@ -303,7 +307,7 @@ mod tests {
                 pool.grow(step);
             }
             // SAFETY: 64 slots.
-            let taken = unsafe { pool.take(slots.as_mut_ptr(), 64) } as usize;
+            let taken = unsafe { pool.take(slots.as_mut_ptr(), 64, CACHED) } as usize;
             assert!(taken > 0);
             assert!(slots[..taken].windows(2).all(|two| two[0].chunk > two[1].chunk));
             all.extend_from_slice(&slots[..taken]);
@@ -318,7 +322,7 @@ mod tests {
             pool.check_invariants();
         }
         // SAFETY: 64 slots.
-        assert_eq!(unsafe { pool.take(slots.as_mut_ptr(), 64) }, 64);
+        assert_eq!(unsafe { pool.take(slots.as_mut_ptr(), 64, CACHED) }, 64);
         assert_eq!(slots[63].chunk.addr(), lowest);
         pool.check_invariants();
     }

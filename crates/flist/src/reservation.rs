@@ -23,14 +23,11 @@
 //! Where the system refuses the full size (a limit on address space, strict
 //! overcommit), the reservation is halved until it is granted.
 
-use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicBool;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, RUN_SHIFT};
 use crate::lock::{Guard, Lock};
+use crate::once::Once;
 use crate::os;
 use crate::spans::{Span, Spans};
 
@@ -74,42 +71,31 @@ unsafe impl Sync for Reservation {}
 // SAFETY: the spans' runs are owned by whoever holds the store.
 unsafe impl Send for Free {}
 
-struct Slot(UnsafeCell<MaybeUninit<Reservation>>);
-
-// SAFETY: written once, under `MAKING`, before `MADE` is set; only read afterwards.
-unsafe impl Sync for Slot {}
-
-static RESERVATION: Slot = Slot(UnsafeCell::new(MaybeUninit::uninit()));
-static MADE: AtomicBool = AtomicBool::new(false);
-static MAKING: Lock<()> = Lock::new(());
+static RESERVATION: Once<Reservation> = Once::new();
 
 impl Reservation {
     /// The reservation of the process, made by the first call; `None` if the system
     /// refuses even the smallest (a later call tries again).
     pub(crate) fn get() -> Option<&'static Reservation> {
-        if !MADE.load(Acquire) {
-            Reservation::make_once()?;
-        }
-        Reservation::made()
+        RESERVATION.get_or_make(|| Reservation::make(LARGEST))
     }
 
     /// The reservation of the process, if there is one yet.
     pub(crate) fn made() -> Option<&'static Reservation> {
-        // SAFETY: once `MADE` is set, the slot is initialised and never written again.
-        MADE.load(Acquire).then(|| unsafe { (*RESERVATION.0.get()).assume_init_ref() })
+        RESERVATION.get()
     }
 
-    #[cold]
-    fn make_once() -> Option<()> {
-        let _making = MAKING.lock();
-        if !MADE.load(Relaxed) {
-            let made = Reservation::make(LARGEST)?;
-            // SAFETY: nobody reads the slot before `MADE` is set, and the lock keeps
-            // other makers out.
-            unsafe { (*RESERVATION.0.get()).write(made) };
-            MADE.store(true, Release);
-        }
-        Some(())
+    /// Keeps other threads out, or lets them in again: around a fork.
+    pub(crate) fn hold(&self) {
+        self.free.hold();
+    }
+
+    /// # Safety
+    ///
+    /// This thread holds it.
+    pub(crate) unsafe fn let_go(&self) {
+        // SAFETY: passed on.
+        unsafe { self.free.let_go() };
     }
 
     /// Reserves `bytes`, or the largest half, quarter, … of it that is granted.

@@ -1,92 +1,111 @@
-//! The thread-safe arena: the single-threaded one behind a lock.
-//!
-//! A chunk may be freed by any thread. Misuse is told after the lock is free again,
-//! because a panic allocates its message, perhaps in this very heap.
+//! The arena for any number of threads.
 
+use alloc::boxed::Box;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-use mallocer_core::{
-    AllocError, Budget, Config, ConfigError, Info, Ladder, Mallocer, Misuse, SlabUse,
-};
+use mallocer_core::{AllocError, Budget, Config, ConfigError, Info, Mallocer, Misuse, SlabUse};
 
-use crate::Flist;
-use crate::flist::NotLive;
-use crate::lock::Lock;
+use crate::registry;
+use crate::sharing::Sharing;
 
-/// flist for any number of threads.
+/// flist for any number of threads: each has magazines of its own, and any may free
+/// what another allocated.
+///
+/// A thread that ends leaves nothing behind. What a thread's magazines hold back is
+/// bounded, for each slab, by 32 KiB and by a 256th of the capacity.
+///
+/// # Examples
+///
+/// ```
+/// use core::alloc::Layout;
+/// use mallocer_core::{Config, Mallocer};
+/// use mallocer_flist::SharedFlist;
+///
+/// let heap = SharedFlist::open(&Config::default())?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..2 {
+///         scope.spawn(|| {
+///             let chunk = heap.try_alloc(Layout::new::<u64>()).unwrap();
+///             // SAFETY: allocated above, and freed once.
+///             unsafe { heap.free(chunk.cast()) };
+///         });
+///     }
+/// });
+/// assert_eq!(heap.info().alloc, 0);
+/// # Ok::<(), mallocer_core::ConfigError>(())
+/// ```
 pub struct SharedFlist {
-    ladder: Ladder,
-    budget: Budget,
-    heap: Lock<Movable>,
+    /// From a box that is taken apart by `drop`. Not kept as one, since the registry
+    /// points to it, too.
+    sharing: NonNull<Sharing>,
 }
 
-/// A heap that goes from thread to thread under a lock.
-struct Movable(Flist);
-
-// SAFETY: a heap holds pointers to memory that only it uses, wherever it is; its cells
-// are reached by one thread at a time.
-unsafe impl Send for Movable {}
+// SAFETY: a handle of something that any thread may use.
+unsafe impl Send for SharedFlist {}
+// SAFETY: as above.
+unsafe impl Sync for SharedFlist {}
 
 impl SharedFlist {
-    fn checked<T>(&self, work: impl FnOnce(&Flist) -> Result<T, Misuse>) -> T {
-        let result = work(&self.heap.lock().0);
-        match result {
-            Ok(value) => value,
-            Err(misuse) => misuse.raise(),
-        }
+    #[inline(always)]
+    fn sharing(&self) -> &Sharing {
+        // SAFETY: alive until `drop`.
+        unsafe { self.sharing.as_ref() }
     }
 }
 
-// SAFETY: as for `Flist`, of which one thread at a time has the use.
+#[inline(always)]
+fn checked<T>(result: Result<T, Misuse>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(misuse) => misuse.raise(),
+    }
+}
+
+// SAFETY: chunks come from pools and extents of this arena alone. A chunk leaves its pool
+// once, under the lock, and is then in one magazine or with one caller: magazines are
+// used by their own threads only, and move to and from the depot whole, under the lock.
+// The rest is as for `Flist`.
 unsafe impl Mallocer for SharedFlist {
     fn open(config: &Config) -> Result<SharedFlist, ConfigError> {
-        let budget = config.budget();
-        let heap = Flist::with_budget(config, budget.clone())?;
-        let ladder = config.ladder.clone();
-        Ok(SharedFlist { ladder, budget, heap: Lock::new(Movable(heap)) })
+        let sharing = Box::new(Sharing::new(config, config.budget())?);
+        let sharing = NonNull::from(Box::leak(sharing));
+        // SAFETY: it stays where it is until `drop` takes it out.
+        unsafe { registry::enter(sharing.as_ptr()) };
+        Ok(SharedFlist { sharing })
     }
 
     fn name(&self) -> &'static str {
         "flist"
     }
 
-    #[inline]
+    #[inline(always)]
     fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.heap.lock().0.try_alloc(layout)
+        self.sharing().alloc(layout)
     }
 
+    #[inline]
     fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.heap.lock().0.try_alloc_zeroed(layout)
+        self.sharing().alloc_zeroed(layout)
     }
 
     fn try_alloc_slab(&self, slab: usize) -> Result<NonNull<[u8]>, AllocError> {
-        self.heap.lock().0.try_alloc_slab(slab)
+        let sharing = self.sharing();
+        sharing.alloc_slab(sharing.ladder.position(slab)?.get())
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn free(&self, chunk: NonNull<u8>) {
-        let address = chunk.addr().get();
-        self.checked(|heap| match heap.put(address) {
-            true => Ok(()),
-            false => Err(heap.diagnose("free", address, None)),
-        });
+        checked(self.sharing().put("free", chunk.addr().get()));
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
-        let address = chunk.addr().get();
-        self.checked(|heap| match heap.put_sized(address, layout) {
-            true => Ok(()),
-            false => Err(heap.diagnose("free_sized", address, Some(layout))),
-        });
+        checked(self.sharing().put_sized("free_sized", chunk.addr().get(), layout));
     }
 
     unsafe fn chunk_len(&self, chunk: NonNull<u8>) -> usize {
-        let address = chunk.addr().get();
-        self.checked(|heap| {
-            heap.len_of(address).ok_or_else(|| heap.diagnose("chunk_len", address, None))
-        })
+        checked(self.sharing().len_of("chunk_len", chunk.addr().get()))
     }
 
     unsafe fn try_realloc(
@@ -94,42 +113,53 @@ unsafe impl Mallocer for SharedFlist {
         chunk: NonNull<u8>,
         layout: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let address = chunk.addr().get();
-        self.checked(|heap| {
-            heap.realloc(address, layout).map_err(|NotLive| heap.diagnose("realloc", address, None))
-        })
+        checked(self.sharing().realloc("realloc", chunk.addr().get(), layout))
     }
 
     unsafe fn resize_in_place(&self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
-        let address = chunk.addr().get();
-        self.checked(|heap| {
-            heap.resize(address, size, 1)
-                .map_err(|NotLive| heap.diagnose("resize_in_place", address, None))
-        })
+        checked(self.sharing().resize("resize_in_place", chunk.addr().get(), size, 1))
     }
 
     fn slabs(&self) -> &[usize] {
-        self.ladder.slabs()
+        self.sharing().ladder.slabs()
     }
 
     fn info(&self) -> Info {
-        self.heap.lock().0.info()
+        self.sharing().heap.lock().info()
     }
 
     fn each_slab_use(&self, visit: &mut dyn FnMut(SlabUse)) {
-        self.heap.lock().0.each_slab_use(visit);
+        for index in 0..=self.slabs().len() {
+            // Not locked while `visit` runs.
+            let slab_use = self.sharing().heap.lock().slab_use(index);
+            if let Some(slab_use) = slab_use {
+                visit(slab_use);
+            }
+        }
     }
 
     unsafe fn release(&self) {
         // SAFETY: passed on.
-        unsafe { self.heap.lock().0.release() }
+        unsafe { self.sharing().release() }
     }
 
     fn budget(&self) -> &Budget {
-        &self.budget
+        &self.sharing().budget
     }
 
     fn purge(&self) -> usize {
-        self.heap.lock().0.purge()
+        self.sharing().purge()
+    }
+}
+
+impl Drop for SharedFlist {
+    fn drop(&mut self) {
+        // SAFETY: entered by `open`; after `leave` nobody else knows of it, and chunks end
+        // with their heap. It was a box.
+        unsafe {
+            registry::leave(self.sharing.as_ptr());
+            self.sharing().release();
+            drop(Box::from_raw(self.sharing.as_ptr()));
+        }
     }
 }

@@ -1,0 +1,98 @@
+//! From an address to the live chunk there: what every free begins with.
+
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use mallocer_core::Ladder;
+
+use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
+use crate::heap::Heap;
+use crate::misuse;
+use crate::pool::{LIVE, Slot, locate};
+
+/// Where the reservation is: of no bytes, as long as an arena has no memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) base: *mut u8,
+    pub(crate) bytes: usize,
+    pub(crate) descriptors: *mut Descriptor,
+}
+
+/// A chunk that was found to be out of its pool and the asking arena's.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) descriptor: *mut Descriptor,
+    pub(crate) slot: Slot,
+}
+
+impl Found {
+    /// The chunk's length.
+    ///
+    /// # Safety
+    ///
+    /// The chunk is live, and of an arena with that ladder.
+    #[inline]
+    pub(crate) unsafe fn len(self, ladder: &Ladder) -> usize {
+        // SAFETY: the descriptor is that of a live chunk, so nobody changes it.
+        let one = unsafe { &*self.descriptor };
+        if one.pool.is_null() { one.extent_bytes } else { ladder.slabs()[one.slab as usize] }
+    }
+
+    /// Makes the chunk hold `size` bytes at a multiple of `align` where it is; `None` if
+    /// it would have to move.
+    ///
+    /// # Safety
+    ///
+    /// The chunk is live and of that heap.
+    pub(crate) unsafe fn resize(self, heap: &mut Heap, size: usize, align: usize) -> Option<usize> {
+        let address = self.slot.chunk.addr();
+        // SAFETY: the descriptor is that of a live chunk of the heap.
+        unsafe {
+            if (*self.descriptor).pool.is_null() {
+                if !address.is_multiple_of(align) {
+                    return None;
+                }
+                return heap.resize_extent(self.descriptor, size);
+            }
+            let one = &*self.descriptor;
+            misuse::fits(heap, one, address, size, align)
+                .then(|| heap.ladder.slabs()[one.slab as usize])
+        }
+    }
+}
+
+impl Place {
+    /// Finds the chunk that begins at `address`, if it is one of the arena with that
+    /// tag and its state is [`LIVE`].
+    ///
+    /// # Safety
+    ///
+    /// The place is that of the process's reservation, or of no bytes.
+    #[inline(always)]
+    pub(crate) unsafe fn find(self, tag: Tag, address: usize) -> Option<Found> {
+        let offset = address.wrapping_sub(self.base.addr());
+        if offset >= self.bytes {
+            return None;
+        }
+        // SAFETY: the offset is within the reservation, so the run has a descriptor. A tag
+        // that equals the arena's proves that a pool or extent of it fills the run, so
+        // start, reciprocal and states belong together, and the index is that of a chunk,
+        // or of the byte behind the last. The state may be written by another thread at
+        // this moment only if the program frees a chunk twice at once.
+        unsafe {
+            let descriptor = self.descriptors.add(offset >> RUN_SHIFT);
+            if (*descriptor).tag() != tag {
+                return None;
+            }
+            let start = (*descriptor).start.addr();
+            let (index, exact) = locate(address - start, (*descriptor).reciprocal);
+            if !exact {
+                return None;
+            }
+            let state = (*descriptor).states.add(index);
+            if AtomicU8::from_ptr(state).load(Relaxed) != LIVE {
+                return None;
+            }
+            Some(Found { descriptor, slot: Slot { chunk: self.base.with_addr(address), state } })
+        }
+    }
+}

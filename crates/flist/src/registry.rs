@@ -1,0 +1,158 @@
+//! All shared arenas that are alive: for threads that end, and for forks.
+//!
+//! A thread that ends must flush its magazines in every shared arena, so that nothing
+//! is left behind; an arena that is dropped meanwhile must not be touched. Both take
+//! the registry's lock. Locks are always taken in this order:
+//!
+//! ```text
+//! registry  →  one arena's heap (all of them, in a fork)  →  reservation
+//! ```
+
+use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::local::{Local, give_back};
+use crate::lock::Lock;
+use crate::reservation::Reservation;
+use crate::sharing::Sharing;
+
+static REGISTRY: Lock<Registry> =
+    Lock::new(Registry { first: ptr::null(), key: None, forks: false });
+
+/// The number of the next thread. Numbers are never used again.
+static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+
+struct Registry {
+    /// The arenas, linked through themselves.
+    first: *const Sharing,
+    /// Whose destructor runs when a thread ends.
+    key: Option<libc::pthread_key_t>,
+    /// Whether forks are prepared for.
+    forks: bool,
+}
+
+// SAFETY: the arenas are shared between threads, and alive as long as they are in the
+// list.
+unsafe impl Send for Registry {}
+
+/// An arena's neighbours in the list. Changed under the registry's lock.
+pub(crate) struct Links {
+    prev: *const Sharing,
+    next: *const Sharing,
+}
+
+impl Links {
+    pub(crate) const NONE: Links = Links { prev: ptr::null(), next: ptr::null() };
+}
+
+/// Puts an arena into the list.
+///
+/// # Safety
+///
+/// It stays where it is until it is taken out.
+pub(crate) unsafe fn enter(arena: *const Sharing) {
+    let mut registry = REGISTRY.lock();
+    if !registry.forks {
+        // SAFETY: the three functions may run around any fork. If there is no memory to
+        // note them, forks work as long as no other thread is in an arena.
+        registry.forks = unsafe {
+            libc::pthread_atfork(Some(before_fork), Some(after_fork), Some(after_fork)) == 0
+        };
+    }
+    let next = registry.first;
+    registry.first = arena;
+    // SAFETY: arenas in the list are alive; their links change under the lock.
+    unsafe {
+        *(*arena).links.get() = Links { prev: ptr::null(), next };
+        if !next.is_null() {
+            (*(*next).links.get()).prev = arena;
+        }
+    }
+}
+
+/// Takes an arena out of the list: no thread that ends touches it afterwards.
+///
+/// # Safety
+///
+/// It is in the list.
+pub(crate) unsafe fn leave(arena: *const Sharing) {
+    let mut registry = REGISTRY.lock();
+    // SAFETY: as in `enter`.
+    unsafe {
+        let Links { prev, next } = (*arena).links.get().replace(Links::NONE);
+        if prev.is_null() {
+            registry.first = next;
+        } else {
+            (*(*prev).links.get()).next = next;
+        }
+        if !next.is_null() {
+            (*(*next).links.get()).prev = prev;
+        }
+    }
+}
+
+/// A number for the calling thread, with the words `local`, whose end will be noticed;
+/// `None` if the system has no more keys.
+pub(crate) fn begin_thread(local: *mut Local) -> Option<u64> {
+    let key = {
+        let mut registry = REGISTRY.lock();
+        if registry.key.is_none() {
+            let mut key = 0;
+            // SAFETY: the destructor may run at any thread's end.
+            let made = unsafe { libc::pthread_key_create(&mut key, Some(end_thread)) };
+            registry.key = (made == 0).then_some(key);
+        }
+        registry.key?
+    };
+    // SAFETY: the key was made above; the thread's words live as long as the thread.
+    let set = unsafe { libc::pthread_setspecific(key, local.cast()) };
+    (set == 0).then(|| NEXT_THREAD.fetch_add(1, Relaxed))
+}
+
+/// Flushes the ending thread's magazines in every arena. It may use arenas afterwards:
+/// then it begins anew.
+extern "C" fn end_thread(local: *mut libc::c_void) {
+    let local = local.cast::<Local>();
+    // SAFETY: the words are this thread's.
+    let thread = unsafe {
+        let thread = (*local).thread;
+        (*local).clear();
+        give_back(local);
+        thread
+    };
+    each(&REGISTRY.lock(), |arena| arena.end_thread(thread));
+}
+
+fn each(registry: &Registry, mut act: impl FnMut(&Sharing)) {
+    let mut arena = registry.first;
+    // SAFETY: arenas in the list are alive while the lock is held.
+    unsafe {
+        while let Some(one) = arena.as_ref() {
+            act(one);
+            arena = (*one.links.get()).next;
+        }
+    }
+}
+
+/// Before a fork all locks are taken, so that the child gets every heap whole.
+extern "C" fn before_fork() {
+    let registry = REGISTRY.lock();
+    each(&registry, |arena| arena.heap.hold());
+    core::mem::forget(registry);
+    if let Some(reservation) = Reservation::made() {
+        reservation.hold();
+    }
+}
+
+/// In parent and child they are given back.
+extern "C" fn after_fork() {
+    // SAFETY: `before_fork` took all of them, in this thread (of which the child has a
+    // copy).
+    unsafe {
+        if let Some(reservation) = Reservation::made() {
+            reservation.let_go();
+        }
+        let registry = REGISTRY.held();
+        each(&registry, |arena| arena.heap.let_go());
+    }
+}

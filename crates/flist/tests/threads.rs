@@ -1,0 +1,286 @@
+//! The shared arena under threads: what is handed over, what a thread leaves behind.
+
+use std::alloc::Layout;
+use std::ptr::NonNull;
+use std::sync::Barrier;
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread;
+
+use mallocer_core::{AllocError, Config, Mallocer};
+use mallocer_flist::SharedFlist;
+
+fn open(capacity: usize) -> SharedFlist {
+    let mut config = Config::default();
+    config.capacity = capacity;
+    SharedFlist::open(&config).unwrap()
+}
+
+/// A chunk on its way to another thread, filled with one byte.
+struct Sent(NonNull<[u8]>, u8);
+
+// SAFETY: the chunk belongs to whoever has the value.
+unsafe impl Send for Sent {}
+
+fn fill(heap: &SharedFlist, size: usize, byte: u8) -> Sent {
+    let chunk = heap.try_alloc(Layout::from_size_align(size, 8).unwrap()).unwrap();
+    // SAFETY: all of the chunk is ours.
+    unsafe { chunk.cast::<u8>().write_bytes(byte, chunk.len()) };
+    Sent(chunk, byte)
+}
+
+fn check_and_free(heap: &SharedFlist, Sent(chunk, byte): Sent) {
+    // SAFETY: the chunk is live, filled, and freed once.
+    unsafe {
+        assert!(chunk.as_ref().iter().all(|&found| found == byte));
+        heap.free(chunk.cast());
+    }
+}
+
+fn next(seed: &mut u64) -> usize {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    (*seed >> 33) as usize
+}
+
+/// Sizes of pools, small ones most, and now and then an extent.
+fn size(seed: &mut u64) -> usize {
+    match next(seed) % 100 {
+        0 => 40_000 + next(seed) % 100_000,
+        1..=9 => next(seed) % 8_000,
+        _ => next(seed) % 300,
+    }
+}
+
+#[test]
+fn chunks_are_freed_by_other_threads() {
+    let heap = open(1 << 30);
+    thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for worker in 0..4u8 {
+            let (send, receive) = sync_channel(200);
+            let heap = &heap;
+            threads.push(scope.spawn(move || {
+                let mut seed = u64::from(worker);
+                for step in 0..20_000usize {
+                    send.send(fill(heap, size(&mut seed), step as u8)).unwrap();
+                }
+            }));
+            threads.push(
+                scope.spawn(move || receive.iter().for_each(|chunk| check_and_free(heap, chunk))),
+            );
+        }
+        // The end of the scope does not wait for what threads do last; a join does.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    assert_eq!(heap.info().alloc, 0);
+    heap.purge();
+    assert_eq!(heap.info().heap, 0, "threads that ended hold nothing back");
+}
+
+#[test]
+fn fifty_threads_allocate_and_fifty_free() {
+    let heap = open(1 << 30);
+    thread::scope(|scope| {
+        for worker in 0..50u8 {
+            let (send, receive) = channel();
+            let heap = &heap;
+            scope.spawn(move || {
+                let mut seed = u64::from(worker);
+                for _ in 0..2_000 {
+                    send.send(fill(heap, size(&mut seed), worker)).unwrap();
+                }
+            });
+            scope.spawn(move || receive.iter().for_each(|chunk| check_and_free(heap, chunk)));
+        }
+    });
+    assert_eq!(heap.info().alloc, 0);
+}
+
+#[test]
+fn thousands_of_threads_leave_survivors_and_nothing_else() {
+    let heap = open(1 << 30);
+    let mut survivors = Vec::new();
+    let mut overhead = 0;
+    for round in 0..300u64 {
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..8)
+                .map(|worker| {
+                    let heap = &heap;
+                    scope.spawn(move || {
+                        let mut seed = round * 8 + worker;
+                        let mut mine: Vec<Sent> =
+                            (0..50).map(|_| fill(heap, size(&mut seed), worker as u8)).collect();
+                        let last = mine.pop().unwrap();
+                        mine.into_iter().for_each(|chunk| check_and_free(heap, chunk));
+                        last
+                    })
+                })
+                .collect();
+            survivors.extend(workers.into_iter().map(|worker| worker.join().unwrap()));
+        });
+        // Those of the round before are freed by this thread.
+        if round % 2 == 1 {
+            survivors.drain(..).for_each(|chunk| check_and_free(&heap, chunk));
+        }
+        if round == 20 {
+            overhead = heap.info().overhead;
+        }
+    }
+    assert_eq!(heap.info().alloc, 0);
+    assert!(heap.info().overhead <= 2 * overhead, "caches of ended threads are used again");
+    heap.purge();
+    assert_eq!(heap.info().heap, 0);
+}
+
+#[test]
+fn a_thread_notices_that_the_arena_was_released() {
+    let heap = open(1 << 30);
+    let (released, filled) = (Barrier::new(3), Barrier::new(3));
+    thread::scope(|scope| {
+        for worker in 0..2u64 {
+            let (heap, released, filled) = (&heap, &released, &filled);
+            scope.spawn(move || {
+                let mut seed = worker;
+                for _ in 0..200 {
+                    let chunks: Vec<_> =
+                        (0..200).map(|at| fill(heap, size(&mut seed), at)).collect();
+                    // Some go to this thread's magazines.
+                    let mut chunks = chunks.into_iter();
+                    chunks.by_ref().take(50).for_each(|chunk| check_and_free(heap, chunk));
+                    filled.wait();
+                    released.wait();
+                }
+            });
+        }
+        for _ in 0..200 {
+            filled.wait();
+            // SAFETY: both threads wait, and forget what they had.
+            unsafe { heap.release() };
+            assert_eq!((heap.info().alloc, heap.info().heap), (0, 0));
+            released.wait();
+        }
+    });
+}
+
+#[test]
+fn many_arenas_on_few_threads() {
+    let heaps: Vec<_> = (0..40).map(|_| open(1 << 26)).collect();
+    thread::scope(|scope| {
+        for worker in 0..3u64 {
+            let heaps = &heaps;
+            scope.spawn(move || {
+                let mut seed = worker;
+                let mut mine: Vec<(usize, Sent)> = Vec::new();
+                for step in 0..20_000usize {
+                    let at = next(&mut seed) % heaps.len();
+                    if mine.len() > 300 {
+                        let (from, chunk) = mine.swap_remove(next(&mut seed) % 300);
+                        check_and_free(&heaps[from], chunk);
+                    }
+                    mine.push((at, fill(&heaps[at], size(&mut seed), step as u8)));
+                }
+                mine.into_iter().for_each(|(from, chunk)| check_and_free(&heaps[from], chunk));
+            });
+        }
+    });
+    for heap in &heaps {
+        assert_eq!(heap.info().alloc, 0);
+    }
+}
+
+#[test]
+fn arenas_come_and_go_while_threads_end() {
+    thread::scope(|scope| {
+        for worker in 0..4u64 {
+            scope.spawn(move || {
+                for round in 0..100 {
+                    let heap = open(1 << 24);
+                    let mut seed = worker * 100 + round;
+                    let kept = fill(&heap, size(&mut seed), 1);
+                    thread::scope(|inner| {
+                        inner.spawn(|| {
+                            let chunk = fill(&heap, 100, 2);
+                            check_and_free(&heap, chunk);
+                        });
+                    });
+                    check_and_free(&heap, kept);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn capacity_holds_while_threads_race_for_it() {
+    let heap = open(1 << 20);
+    thread::scope(|scope| {
+        for worker in 0..4u64 {
+            let heap = &heap;
+            scope.spawn(move || {
+                let mut seed = worker;
+                let mut mine = Vec::new();
+                for _ in 0..20_000 {
+                    let layout = Layout::from_size_align(size(&mut seed) % 20_000, 8).unwrap();
+                    match heap.try_alloc(layout) {
+                        Ok(chunk) => mine.push(chunk),
+                        Err(AllocError::Capacity { used, limit, .. }) => {
+                            assert!(used <= limit && limit == 1 << 20);
+                            for chunk in mine.drain(..) {
+                                // SAFETY: allocated above, freed once.
+                                unsafe { heap.free(chunk.cast()) };
+                            }
+                        }
+                        Err(other) => panic!("{other}"),
+                    }
+                    assert!(heap.info().heap <= 1 << 20);
+                }
+                for chunk in mine {
+                    // SAFETY: allocated above, freed once.
+                    unsafe { heap.free(chunk.cast()) };
+                }
+            });
+        }
+    });
+    assert_eq!(heap.info().alloc, 0);
+}
+
+#[test]
+fn a_forked_child_has_every_heap_whole() {
+    let heap = open(1 << 30);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        for worker in 0..2u64 {
+            let (heap, stop) = (&heap, &stop);
+            scope.spawn(move || {
+                let mut seed = worker;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let chunks: Vec<_> =
+                        (0..100).map(|at| fill(heap, size(&mut seed), at)).collect();
+                    chunks.into_iter().for_each(|chunk| check_and_free(heap, chunk));
+                }
+            });
+        }
+        for _ in 0..50 {
+            // SAFETY: the child uses this arena and `_exit` only.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let mut live = 0;
+                for at in 0..1_000usize {
+                    let layout = Layout::from_size_align(at * 50, 8).unwrap();
+                    if let Ok(chunk) = heap.try_alloc(layout) {
+                        live += 1;
+                        // SAFETY: allocated above, freed once.
+                        unsafe { heap.free(chunk.cast()) };
+                    }
+                }
+                // SAFETY: ends the child at once.
+                unsafe { libc::_exit(if live == 1_000 { 0 } else { 1 }) };
+            }
+            assert!(child > 0);
+            let mut status = 0;
+            // SAFETY: the child was forked above.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert_eq!(status, 0, "the child ended well");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
