@@ -4,8 +4,8 @@
 //! that is its best. A [`Visitor`] sees them one after the other, each with its own
 //! type, so that nothing stands between a workload and the allocator.
 
-use mallocer::{Arena, Flist, Malloc, Mallocer, SharedArena, SharedFlist, SharedMalloc};
-use mallocer::{Backend, global};
+use mallocer::{Arena, Backend, Mallocer, SharedArena, global};
+use mallocer::{Flist, Jemalloc, Malloc, SharedFlist, SharedJemalloc, SharedMalloc};
 
 use crate::limit::FreeList;
 use crate::{Bump, Library, Subject, WithoutSize};
@@ -66,6 +66,8 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit(library("flist, global", || Library(global::Flist)));
     visitor.visit(heap("malloc", arena::<Malloc>));
     visitor.visit(heap("malloc, shared", shared::<SharedMalloc>));
+    visitor.visit(heap("jemalloc", arena::<Jemalloc>));
+    visitor.visit(heap("jemalloc, shared", shared::<SharedJemalloc>));
 
     visitor.visit(library("glibc itself", || Library(std::alloc::System)));
     visitor.visit(library("jemalloc itself", || Library(tikv_jemallocator::Jemalloc)));

@@ -85,4 +85,5 @@ macro_rules! backends {
 backends! {
     flist: mallocer_flist::Flist, mallocer_flist::SharedFlist;
     malloc: mallocer_malloc::Malloc, mallocer_malloc::SharedMalloc;
+    jemalloc: mallocer_jemalloc::Jemalloc, mallocer_jemalloc::SharedJemalloc;
 }

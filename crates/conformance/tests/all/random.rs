@@ -78,6 +78,7 @@ macro_rules! backends {
 backends! {
     flist: mallocer_flist::Flist, mallocer_flist::SharedFlist;
     malloc: mallocer_malloc::Malloc, mallocer_malloc::SharedMalloc;
+    jemalloc: mallocer_jemalloc::Jemalloc, mallocer_jemalloc::SharedJemalloc;
 }
 
 /// A heap that loses contents when it reallocates is reported as one allocation
