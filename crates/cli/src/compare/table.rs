@@ -1,11 +1,15 @@
 //! The comparison as a table: a column for each backend, a row for each metric.
 
-use comfy_table::Cell;
+use comfy_table::{Cell, ColumnConstraint, Width};
 use mallocer::Bytes;
 
 use super::metrics::{Group, METRICS, Metric, grouped};
 use super::report::{Outcome, Report};
 use crate::terminal::{Terminal, best, figure, group, head};
+
+/// The least width of a backend's column: four of them and the names of the rows fit
+/// into the 100 columns of the terminal.
+const COLUMN: u16 = 17;
 
 /// The whole text: what was done, the figures, and how to read them.
 pub(super) fn render(report: &Report, terminal: Terminal) -> String {
@@ -57,6 +61,11 @@ fn figures(report: &Report, terminal: Terminal) -> String {
     let mut table = terminal.table();
     let names = backends.iter().map(|backend| head(backend.name, false));
     table.set_header([head("", true)].into_iter().chain(names));
+    for at in 1..=backends.len() {
+        if let Some(column) = table.column_mut(at) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(COLUMN)));
+        }
+    }
     for part in Group::ALL {
         table.add_row([group(part.title())]);
         for metric in METRICS.iter().filter(|metric| metric.group == part) {
