@@ -212,9 +212,11 @@ fn compare_runs_every_backend_to_the_same_contents_for_any_number_of_threads() {
                 assert_eq!(round["digest"], document["work"]["digest"]);
             }
             let metrics = &backend["metrics"];
-            for name in ["total_ns", "alloc_p99_ns", "heap_peak_bytes", "live_peak_bytes"] {
+            for name in ["total_ns", "heap_peak_bytes", "live_peak_bytes"] {
                 assert!(metrics[name]["median"].as_f64().unwrap() > 0.0, "{name}: {metrics}");
             }
+            assert!(metrics["alloc_p99_9_ns"]["median"].is_number(), "{metrics}");
+            assert!(rounds[1]["latency"]["samples"].as_u64().unwrap() > 0);
         }
     }
     // Calls are the same on every backend, whatever the timing of hand-overs.

@@ -227,7 +227,7 @@ fn alone_in<M: Mallocer, I: Instrument>(
         }
         worker.report()
     };
-    round.finish(&team, &[report], before, || arena.release());
+    round.finish(&team, &[report], instrument.clock(), before, || arena.release());
     Ok(round)
 }
 
@@ -260,7 +260,7 @@ fn together_in<M: Mallocer + Send + Sync, I: Instrument>(
         }
         workers.into_iter().map(|worker| worker.join().expect("a panic ends the process")).collect()
     });
-    round.finish(&team, &reports?, before, || arena.release());
+    round.finish(&team, &reports?, instrument.clock(), before, || arena.release());
     Ok(round)
 }
 
@@ -333,6 +333,7 @@ impl Round {
         &mut self,
         team: &Team<'_>,
         reports: &[Report],
+        clock: Option<&Clock>,
         before: Before,
         release: impl FnOnce(),
     ) {
@@ -360,6 +361,6 @@ impl Round {
         }
         self.keys = contents.count();
         self.digest = format!("{:016x}", contents.hash());
-        self.latency = latencies.map(|latencies| latencies.percentiles());
+        self.latency = clock.zip(latencies).map(|(clock, latencies)| latencies.percentiles(clock));
     }
 }

@@ -16,7 +16,7 @@ use mallocer::{Arena, SharedArena};
 use mallocer_core::{AllocError, Info, Mallocer};
 
 use crate::compare::clock::Clock;
-use crate::compare::quantile::quantile;
+use crate::compare::quantile::intervals;
 use crate::compare::round::{Latency, Percentiles};
 
 /// The calls of an arena that the index makes.
@@ -191,22 +191,19 @@ pub(crate) struct Latencies {
     alloc: Histogram<u32>,
     /// Of free, sized or not.
     free: Histogram<u32>,
-    /// What an empty interval shows.
-    empty_tenths: f64,
 }
 
 impl Latencies {
     /// Nothing measured yet.
-    fn new(clock: &Clock) -> Latencies {
-        let histogram = Histogram::new(3).expect("three significant digits are allowed");
-        let empty_tenths = clock.empty_tenths();
-        Latencies { alloc: histogram.clone(), free: histogram, empty_tenths }
+    fn new() -> Latencies {
+        let histogram = intervals();
+        Latencies { alloc: histogram.clone(), free: histogram }
     }
 
-    /// The percentiles, in nanoseconds, without what reading the clock takes.
-    pub(crate) fn percentiles(&self) -> Latency {
+    /// The percentiles of what was measured by `clock`, in nanoseconds.
+    pub(crate) fn percentiles(&self, clock: &Clock) -> Latency {
         let percentiles = |histogram: &Histogram<u32>| {
-            let at = |share| (quantile(histogram, share) - self.empty_tenths).max(0.0) / 10.0;
+            let at = |share| clock.nanoseconds(histogram, share);
             Percentiles { p50: at(0.5), p99: at(0.99), p99_9: at(0.999) }
         };
         Latency {
@@ -329,6 +326,9 @@ pub(crate) trait Instrument: Sync {
 
     /// A probe on `arena`, with nothing counted.
     fn probe<'a, A: Space>(&'a self, arena: &'a A) -> Self::Probe<'a, A>;
+
+    /// The clock that its probes read, if they do.
+    fn clock(&self) -> Option<&Clock>;
 }
 
 /// The instrument that only counts.
@@ -339,6 +339,10 @@ impl Instrument for Counting {
 
     fn probe<'a, A: Space>(&'a self, arena: &'a A) -> Counted<'a, A> {
         Counted { arena, tally: Cell::default() }
+    }
+
+    fn clock(&self) -> Option<&Clock> {
+        None
     }
 }
 
@@ -351,7 +355,11 @@ impl Instrument for Clock {
             counted: Counting.probe(arena),
             clock: self,
             turn: Cell::new(0),
-            latencies: RefCell::new(Latencies::new(self)),
+            latencies: RefCell::new(Latencies::new()),
         }
+    }
+
+    fn clock(&self) -> Option<&Clock> {
+        Some(self)
     }
 }
