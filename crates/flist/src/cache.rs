@@ -1,19 +1,39 @@
-//! The magazines of one thread in one shared arena.
+//! The magazines of one thread in one arena.
 //!
 //! ```text
 //! Heap::caches ──▶ cache of thread 7 ──▶ cache of thread 3 ──▶ cache, free ──▶ …
 //!                  │ thread, next        one magazine for each slab …        │
 //! ```
 //!
-//! The arena owns the caches of all its threads: they are blocks of its bookkeeping,
+//! The one-thread arena has one cache, of thread [`ONLY`]. The shared arena owns the caches of all its threads: they are blocks of its bookkeeping,
 //! and go with it when it is released. A thread that ends flushes its cache and leaves
 //! it to the next one. Only the thread that a cache belongs to uses its magazines;
 //! `thread` and `next` are changed under the arena's lock.
 
 use core::ptr;
 
+use mallocer_core::MAX_SLABS;
+
 use crate::heap::Heap;
 use crate::slab::{Magazine, Magazines};
+
+/// The number under which the one-thread arena has its cache.
+pub(crate) const ONLY: u64 = 1;
+
+/// The magazines of an arena that has no memory yet: none of them has anything.
+static NO_MAGAZINES: NoMagazines = NoMagazines([const { Magazine::empty() }; MAX_SLABS + 1]);
+
+struct NoMagazines([Magazine; MAX_SLABS + 1]);
+
+// SAFETY: never written: a magazine without room is only ever read.
+unsafe impl Sync for NoMagazines {}
+
+impl Magazines {
+    /// Magazines without anything, and without room.
+    pub(crate) fn none() -> Magazines {
+        Magazines(ptr::addr_of!(NO_MAGAZINES.0).cast::<Magazine>().cast_mut())
+    }
+}
 
 /// The head of a cache; the magazines follow it.
 #[repr(C, align(64))]
@@ -27,9 +47,8 @@ impl ThreadCache {
     /// The magazines of a cache, one for each slab.
     #[inline(always)]
     pub(crate) fn magazines(cache: *mut ThreadCache) -> Magazines {
-        // The magazines lie behind the head.
-        let first = cache.wrapping_add(1).cast::<Magazine>();
-        Magazines { first, stride: size_of::<Magazine>() }
+        // They lie behind the head.
+        Magazines(cache.wrapping_add(1).cast())
     }
 }
 

@@ -28,12 +28,13 @@ use mallocer_core::{
     AllocError, Budget, Config, ConfigError, Info, Ladder, Mallocer, Misuse, SlabUse,
 };
 
+use crate::cache::{ONLY, ThreadCache};
 use crate::descriptor::{Descriptor, Kind, Tag};
 use crate::heap::{Heap, Leaving, Route};
 use crate::misuse;
 use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
-use crate::slab::Slab;
+use crate::slab::Magazines;
 
 /// A new arena's id. Ids are never used again.
 pub(crate) fn next_id() -> u64 {
@@ -71,8 +72,8 @@ struct Front {
     /// Alignment that every slab has.
     alignment: usize,
     tag: Tag,
-    /// The arena's slabs; until the first allocation a table of empty ones.
-    slabs: Cell<*mut Slab>,
+    /// The arena's magazines; until the first allocation empty ones.
+    magazines: Cell<Magazines>,
     /// The reservation; until the first allocation, of no bytes.
     base: Cell<*mut u8>,
     bytes: Cell<usize>,
@@ -93,7 +94,7 @@ impl Flist {
             lookup: ladder.lookup(),
             alignment: ladder.alignment(),
             tag: Tag::new(id, Kind::Live),
-            slabs: Cell::new(heap.slabs()),
+            magazines: Cell::new(Magazines::none()),
             base: Cell::new(ptr::null_mut()),
             bytes: Cell::new(0),
             descriptors: Cell::new(ptr::null_mut()),
@@ -115,42 +116,29 @@ impl Flist {
 
     /// Finds the heap a place in the process, if it has none yet.
     fn attach(&self, heap: &mut Heap) -> Result<(), AllocError> {
-        if heap.reservation().is_none() {
-            heap.attach()?;
-            self.refresh(heap);
+        if self.front.bytes.get() != 0 {
+            return Ok(());
         }
+        let reservation = heap.attach()?;
+        let cache = heap.cache_of(ONLY);
+        if cache.is_null() {
+            return Err(heap.refused(size_of::<ThreadCache>()));
+        }
+        self.front.magazines.set(ThreadCache::magazines(cache));
+        self.front.base.set(reservation.base().as_ptr());
+        self.front.descriptors.set(reservation.descriptors().0);
+        self.front.bytes.set(reservation.bytes());
         Ok(())
-    }
-
-    /// Takes over what the heap found when it attached, or let go of.
-    fn refresh(&self, heap: &Heap) {
-        self.front.slabs.set(heap.slabs());
-        match heap.reservation() {
-            Some(reservation) => {
-                self.front.base.set(reservation.base().as_ptr());
-                self.front.bytes.set(reservation.bytes());
-                self.front.descriptors.set(reservation.descriptors().0);
-            }
-            None => self.front.bytes.set(0),
-        }
-    }
-
-    #[inline(always)]
-    fn slab(&self, index: usize) -> *mut Slab {
-        // SAFETY: every index on the fast path is one of the ladder, or one behind.
-        unsafe { self.front.slabs.get().add(index) }
     }
 
     /// Takes a chunk off the magazine of the slab at `index`, if it has one.
     #[inline(always)]
     fn pop(&self, index: usize) -> Option<NonNull<u8>> {
-        // SAFETY: the slab table is this arena's (or the empty one, of which nothing is
-        // written), and the magazine has `len` slots. Its chunks and states are not null.
+        // SAFETY: every index on the fast path is one of the ladder, or one behind. The
+        // magazines are this arena's (or empty ones, of which nothing is written), and a
+        // chunk and its state are not null.
         unsafe {
-            let magazine = &(*self.slab(index)).magazine;
-            let left = magazine.len().checked_sub(1)?;
-            magazine.set_len(left);
-            let slot = *magazine.slots.add(left as usize);
+            let slot = (*self.front.magazines.get().at(index)).pop()?;
             slot.state.write(LIVE);
             Some(NonNull::new_unchecked(slot.chunk))
         }
@@ -172,18 +160,14 @@ impl Flist {
     #[inline(always)]
     fn push(&self, found: Found) {
         let Found { descriptor, slot } = found;
-        // SAFETY: the chunk is live and this arena's, so its slab is in the table; below
-        // `cap` the magazine has a slot.
+        // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
         unsafe {
-            let magazine = &(*self.slab((*descriptor).slab as usize)).magazine;
-            let len = magazine.len();
-            if len == magazine.cap {
+            let magazine = self.front.magazines.get().at((*descriptor).slab as usize);
+            if !(*magazine).push(slot) {
                 // In single words, so that nothing is spilled on the way not taken.
                 return self.push_slow(descriptor, slot.chunk, slot.state);
             }
             slot.state.write(CACHED);
-            magazine.slots.add(len as usize).write(slot);
-            magazine.set_len(len + 1);
         }
     }
 
@@ -199,12 +183,13 @@ impl Flist {
             if index >= heap.pooled {
                 return heap.free_extent(descriptor);
             }
-            let magazine = heap.own_magazines().at(index);
+            let magazine = self.front.magazines.get().at(index);
             heap.flush(magazine, index);
+            let slot = Slot { chunk, state };
             state.write(CACHED);
-            let len = (*magazine).len();
-            (*magazine).slots.add(len as usize).write(Slot { chunk, state });
-            (*magazine).set_len(len + 1);
+            if !(*magazine).push(slot) {
+                heap.put_chunk(slot, index);
+            }
         }
     }
 
@@ -232,7 +217,7 @@ impl Flist {
             }),
             Route::Extent => {
                 self.attach(heap)?;
-                let magazines = heap.own_magazines();
+                let magazines = self.front.magazines.get();
                 // SAFETY: attached, and this arena has no other thread.
                 let extent = unsafe { heap.take_extent(magazines, layout.size(), layout.align()) }?;
                 if zeroed && !extent.zero {
@@ -248,7 +233,7 @@ impl Flist {
                     Some(chunk) => chunk,
                     None => {
                         // SAFETY: attached, and this arena has no other thread.
-                        unsafe { heap.refill(heap.own_magazines(), index) }?;
+                        unsafe { heap.refill(self.front.magazines.get(), index) }?;
                         self.pop(index).ok_or_else(|| heap.refused(size))?
                     }
                 };
@@ -489,7 +474,8 @@ unsafe impl Mallocer for Flist {
         unsafe {
             let heap = self.heap();
             heap.release();
-            self.refresh(heap);
+            self.front.magazines.set(Magazines::none());
+            self.front.bytes.set(0);
         }
     }
 
@@ -500,10 +486,7 @@ unsafe impl Mallocer for Flist {
     fn purge(&self) -> usize {
         // SAFETY: called from outside; the heap calls nothing back. This arena has no other
         // thread.
-        unsafe {
-            let heap = self.heap();
-            heap.give_up(heap.own_magazines(), Leaving::System)
-        }
+        unsafe { self.heap().give_up(self.front.magazines.get(), Leaving::System) }
     }
 }
 

@@ -15,7 +15,7 @@
 use core::ptr::{self, NonNull};
 use core::time::Duration;
 
-use mallocer_core::{AllocError, Budget, Config, Hints, Info, Ladder, MAX_SLABS, SlabUse};
+use mallocer_core::{AllocError, Budget, Config, Hints, Info, Ladder, SlabUse};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, RUN_SHIFT, Tag};
@@ -37,14 +37,6 @@ const MOST_RUNS: usize = (4 << 20) / RUN;
 
 /// What the first step of a pool charges in an arena that is known to grow.
 const GROWING_STEP: usize = 64 << 10;
-
-/// The slabs of an arena that has no memory yet: no magazine has anything.
-static NO_SLABS: NoSlabs = NoSlabs([const { Slab::empty() }; MAX_SLABS + 1]);
-
-struct NoSlabs([Slab; MAX_SLABS + 1]);
-
-// SAFETY: never written: a slab without a magazine is only ever read.
-unsafe impl Sync for NoSlabs {}
 
 /// Where a request is served from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +76,7 @@ pub(crate) struct Heap {
     /// A chunk that was in a magazine and in its pool at once, since the last look:
     /// freed twice.
     pub(crate) twice: Option<usize>,
-    /// The first thread's magazines, in a shared arena.
+    /// The magazines of the arena's threads, of its only one first of all.
     pub(crate) caches: *mut ThreadCache,
     magazines: MagazineBounds,
     max_pools: usize,
@@ -126,14 +118,6 @@ impl Heap {
         }
     }
 
-    /// The table of slabs: one more than the ladder has, for what is above.
-    pub(crate) fn slabs(&self) -> *mut Slab {
-        match &self.attached {
-            Some(attached) => attached.slabs,
-            None => ptr::addr_of!(NO_SLABS.0).cast::<Slab>().cast_mut(),
-        }
-    }
-
     /// The place in the process, once something was allocated.
     pub(crate) fn reservation(&self) -> Option<&'static Reservation> {
         Some(self.attached.as_ref()?.reservation)
@@ -160,11 +144,6 @@ impl Heap {
         // SAFETY: the table has one slab for each of the ladder and one behind, and the
         // heap is borrowed mutably.
         unsafe { &mut *attached.slabs.add(index) }
-    }
-
-    /// The magazines of the one-thread arena, which are in its table of slabs.
-    pub(crate) fn own_magazines(&self) -> Magazines {
-        Magazines { first: self.slabs().cast(), stride: size_of::<Slab>() }
     }
 
     /// Where a request for `size` bytes at `align` is served from.
@@ -259,12 +238,12 @@ impl Heap {
                 return Ok(());
             }
             self.grow_magazine(magazine, index);
-            if (*magazine).cap == 0 {
+            if (*magazine).cap() == 0 {
                 return Err(self.refused(size_of::<Slot>()));
             }
             debug_assert!((*magazine).len() == 0);
-            let wanted = ((*magazine).cap / 2).max(1);
-            let got = self.take_chunks(index, (*magazine).slots, wanted)?;
+            let wanted = ((*magazine).cap() / 2).max(1);
+            let got = self.take_chunks(index, (*magazine).slots(), wanted)?;
             (*magazine).set_len(got);
         }
         Ok(())
@@ -325,7 +304,7 @@ impl Heap {
             if self.grow_magazine(magazine, index) {
                 return;
             }
-            let cap = (*magazine).cap;
+            let cap = (*magazine).cap();
             if self.slab(index).full < self.magazines.depot(stride)
                 && let Some(empty) = self.meta().take(magazine_bytes(cap))
             {
@@ -347,12 +326,11 @@ impl Heap {
         // SAFETY: the magazine is the caller's and empty; its slots are a block that was
         // taken for its room.
         unsafe {
-            let empty = core::mem::replace(&mut (*magazine).slots, slots);
+            let (empty, cap) = ((*magazine).slots(), (*magazine).cap());
             if let Some(empty) = NonNull::new(empty) {
-                self.meta().give(empty.cast(), magazine_bytes((*magazine).cap));
+                self.meta().give(empty.cast(), magazine_bytes(cap));
             }
-            (*magazine).cap = most;
-            (*magazine).set_len(most);
+            (*magazine).replace(slots, most, most);
         }
         true
     }
@@ -385,8 +363,8 @@ impl Heap {
                 while self.fetch(&mut depot, index) {
                     self.put_back(&mut depot, index, depot.len());
                 }
-                if let Some(slots) = NonNull::new(depot.slots) {
-                    self.meta().give(slots.cast(), magazine_bytes(depot.cap));
+                if let Some(slots) = NonNull::new(depot.slots()) {
+                    self.meta().give(slots.cast(), magazine_bytes(depot.cap()));
                 }
             }
         }
@@ -402,7 +380,7 @@ impl Heap {
         // SAFETY: the magazine is the caller's; old and new slots are blocks of
         // bookkeeping with room for `old` and `cap` slots.
         unsafe {
-            let old = (*magazine).cap;
+            let (old_slots, old, len) = ((*magazine).slots(), (*magazine).cap(), (*magazine).len());
             let cap = self.magazines.larger(old, stride);
             if cap == old {
                 return false;
@@ -411,13 +389,11 @@ impl Heap {
                 return false;
             };
             let slots = slots.cast::<Slot>().as_ptr();
-            if let Some(old_slots) = NonNull::new((*magazine).slots) {
-                let len = (*magazine).len() as usize;
-                slots.copy_from_nonoverlapping(old_slots.as_ptr(), len);
+            if let Some(old_slots) = NonNull::new(old_slots) {
+                slots.copy_from_nonoverlapping(old_slots.as_ptr(), len as usize);
                 self.meta().give(old_slots.cast(), magazine_bytes(old));
             }
-            (*magazine).slots = slots;
-            (*magazine).cap = cap;
+            (*magazine).replace(slots, cap, len);
         }
         true
     }
@@ -428,15 +404,18 @@ impl Heap {
     ///
     /// As [`refill`](Heap::refill), and the magazine has as many.
     unsafe fn put_back(&mut self, magazine: *mut Magazine, index: usize, count: u32) {
+        if count == 0 {
+            return;
+        }
         // SAFETY: the caller's promise.
         unsafe {
             debug_assert!(count <= (*magazine).len());
             for at in 0..count as usize {
-                self.put_chunk(*(*magazine).slots.add(at), index);
+                self.put_chunk(*(*magazine).slots().add(at), index);
             }
             let rest = (*magazine).len() - count;
             if rest > 0 {
-                let slots = (*magazine).slots;
+                let slots = (*magazine).slots();
                 slots.copy_from(slots.add(count as usize), rest as usize);
             }
             (*magazine).set_len(rest);
@@ -760,10 +739,10 @@ impl Heap {
 
     pub(crate) fn info(&self) -> Info {
         let mut alloc = 0;
-        if self.attached.is_some() {
+        if let Some(attached) = &self.attached {
             for (index, &size) in self.ladder.slabs().iter().chain(&[0]).enumerate() {
                 // SAFETY: the table has a slab for each of the ladder and one behind.
-                let slab = unsafe { &*self.slabs().add(index) };
+                let slab = unsafe { &*attached.slabs.add(index) };
                 alloc += self.live_bytes(index, size, slab);
             }
         }
@@ -776,10 +755,10 @@ impl Heap {
 
     /// How the slab at `index` is used, if it has memory.
     pub(crate) fn slab_use(&self, index: usize) -> Option<SlabUse> {
-        self.attached.as_ref()?;
+        let attached = self.attached.as_ref()?;
         let slabs = self.ladder.slabs();
         // SAFETY: as in `info`.
-        let slab = unsafe { &*self.slabs().add(index) };
+        let slab = unsafe { &*attached.slabs.add(index) };
         if slab.pools == 0 {
             return None;
         }
@@ -798,7 +777,7 @@ impl Heap {
     /// their magazines are counted a little before or after.
     fn live(&self, index: usize, slab: &Slab) -> usize {
         let full = slab.full as usize * self.magazines.most(self.stride(index)) as usize;
-        let mut ready = slab.magazine.len() as usize + full;
+        let mut ready = full;
         let mut cache = self.caches;
         // SAFETY: the list holds this arena's caches, which have a magazine for each slab.
         unsafe {

@@ -235,7 +235,7 @@ impl Sharing {
                     });
                 }
                 Route::Extent => {
-                    let own = magazines.unwrap_or(heap.own_magazines());
+                    let own = magazines.unwrap_or(Magazines::none());
                     let extent = heap.take_extent(own, layout.size(), layout.align())?;
                     (NonNull::slice_from_raw_parts(extent.start, extent.bytes), extent.zero)
                 }
@@ -311,15 +311,11 @@ impl Sharing {
     fn push(&self, found: Found) {
         if let Some(magazines) = self.magazines() {
             // SAFETY: the magazines are this thread's; the chunk is live and this arena's,
-            // so its slab has one, and below `cap` it has a slot. Magazines of slabs with
-            // no room for a tag, and of extents, have no slots.
+            // so its slab has one. Magazines of slabs with no room for a tag, and of
+            // extents, have no slots.
             unsafe {
-                let magazine = &*magazines.at((*found.descriptor).slab as usize);
-                let len = magazine.len();
-                if len < magazine.cap {
+                if (*magazines.at((*found.descriptor).slab as usize)).push(found.slot) {
                     set_tag(found.slot.chunk, self.key);
-                    magazine.slots.add(len as usize).write(found.slot);
-                    magazine.set_len(len + 1);
                     return;
                 }
             }
@@ -352,14 +348,11 @@ impl Sharing {
             match self.magazines_slow(&mut heap, thread) {
                 Some(magazines) if self.is_tagged(index as u16) => {
                     let magazine = magazines.at(index);
-                    if (*magazine).len() == (*magazine).cap {
+                    if (*magazine).len() == (*magazine).cap() {
                         heap.flush(magazine, index);
                     }
-                    let len = (*magazine).len();
-                    if len < (*magazine).cap {
+                    if (*magazine).push(slot) {
                         set_tag(chunk, self.key);
-                        (*magazine).slots.add(len as usize).write(slot);
-                        (*magazine).set_len(len + 1);
                     } else {
                         heap.put_chunk(slot, index);
                     }
@@ -503,7 +496,7 @@ impl Sharing {
         if heap.reservation().is_none() {
             return 0;
         }
-        let magazines = self.magazines_slow(&mut heap, thread).unwrap_or(heap.own_magazines());
+        let magazines = self.magazines_slow(&mut heap, thread).unwrap_or(Magazines::none());
         // SAFETY: the magazines are this thread's, or unused ones under the lock.
         let bytes = unsafe { heap.give_up(magazines, Leaving::System) };
         self.unlock(heap);
@@ -553,13 +546,9 @@ fn diagnose(
 /// The magazines are this thread's, and `index` is at most the number of slabs.
 #[inline(always)]
 unsafe fn pop(magazines: Magazines, index: usize) -> Option<NonNull<u8>> {
-    // SAFETY: the magazine has `len` slots, whose chunks are not null and have room for
-    // a tag.
+    // SAFETY: chunks in magazines are not null and have room for a tag.
     unsafe {
-        let magazine = &*magazines.at(index);
-        let left = magazine.len().checked_sub(1)?;
-        magazine.set_len(left);
-        let slot = *magazine.slots.add(left as usize);
+        let slot = (*magazines.at(index)).pop()?;
         clear_tag(slot.chunk);
         Some(NonNull::new_unchecked(slot.chunk))
     }

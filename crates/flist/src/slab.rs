@@ -7,14 +7,19 @@
 //! full (Bonwick and Adams, "Magazines and Vmem", 2001).
 //!
 //! ```text
-//! slots ──▶ │ 0 │ 1 │ … │ len − 1 │ …      │ cap: link
-//!                          ▲ the next chunk to hand out
-//! depot ──▶ │ 0 │ 1 │ …                    │ cap: link ──▶ next full magazine
+//!           │ 0 │ 1 │ … │   │ …            │ link
+//! base ──────▲            ▲ top             ▲ limit
+//!                         the next chunk to hand out is the one below
+//! depot ──▶ │ 0 │ 1 │ …                    │ link ──▶ next full magazine
 //!
-//! live chunks = out − Σ len(magazines) − full × cap
+//! live chunks = out − Σ (top − base) − full × room
 //! ```
+//!
+//! Three pointers instead of one, a length and a room: the fast paths compare and store
+//! one of them, and compute no address.
 
-use core::sync::atomic::AtomicU32;
+use core::ptr;
+use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::pool::{Pool, Slot};
@@ -32,38 +37,91 @@ const MAGAZINE_FIRST: u32 = 16;
 const DEPOT_MAGAZINES: usize = 8;
 
 /// A stack of chunks of one slab. All zero bytes is one without room.
-#[repr(C)]
+#[repr(C, align(32))]
 pub(crate) struct Magazine {
-    pub(crate) slots: *mut Slot,
-    /// How many chunks there are. Only its thread changes it (by a plain load and a
-    /// plain store); other threads read it for statistics.
-    len: AtomicU32,
-    pub(crate) cap: u32,
+    /// Behind the last chunk. Only its thread changes it (by a plain load and a plain
+    /// store); other threads read it for statistics.
+    top: AtomicPtr<Slot>,
+    base: *mut Slot,
+    limit: *mut Slot,
 }
 
 impl Magazine {
     pub(crate) const fn empty() -> Magazine {
-        Magazine { slots: core::ptr::null_mut(), len: AtomicU32::new(0), cap: 0 }
+        let null = ptr::null_mut;
+        Magazine { top: AtomicPtr::new(null()), base: null(), limit: null() }
     }
 
-    #[inline(always)]
+    /// How many chunks there are.
     pub(crate) fn len(&self) -> u32 {
-        self.len.load(Relaxed)
+        ((self.top.load(Relaxed).addr() - self.base.addr()) / size_of::<Slot>()) as u32
     }
 
-    #[inline(always)]
+    /// How many chunks there is room for.
+    pub(crate) fn cap(&self) -> u32 {
+        ((self.limit.addr() - self.base.addr()) / size_of::<Slot>()) as u32
+    }
+
+    /// The slots, from the oldest chunk on; null if there is no room.
+    pub(crate) fn slots(&self) -> *mut Slot {
+        self.base
+    }
+
+    /// Says that the first `len` slots have chunks.
     pub(crate) fn set_len(&self, len: u32) {
-        debug_assert!(len <= self.cap);
-        self.len.store(len, Relaxed);
+        debug_assert!(len <= self.cap());
+        self.top.store(self.base.wrapping_add(len as usize), Relaxed);
+    }
+
+    /// Goes on with other slots, of which there are `cap`; the first `len` have chunks.
+    pub(crate) fn replace(&mut self, slots: *mut Slot, cap: u32, len: u32) {
+        self.base = slots;
+        self.limit = slots.wrapping_add(cap as usize);
+        self.set_len(len);
+    }
+
+    /// Takes the newest chunk.
+    ///
+    /// # Safety
+    ///
+    /// The magazine is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn pop(&self) -> Option<Slot> {
+        let top = self.top.load(Relaxed);
+        if top == self.base {
+            return None;
+        }
+        // SAFETY: above its base there is a chunk below the top.
+        unsafe {
+            let last = top.sub(1);
+            self.top.store(last, Relaxed);
+            Some(*last)
+        }
+    }
+
+    /// Adds a chunk; `false` if the magazine is full.
+    ///
+    /// # Safety
+    ///
+    /// The magazine is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, slot: Slot) -> bool {
+        let top = self.top.load(Relaxed);
+        if top == self.limit {
+            return false;
+        }
+        // SAFETY: below its limit there is a slot at the top.
+        unsafe {
+            top.write(slot);
+            self.top.store(top.add(1), Relaxed);
+        }
+        true
     }
 }
 
-/// Where the magazines of one thread are: one for every slab, `stride` bytes apart.
+/// The magazines of one thread in one arena: one for every slab, and one behind.
 #[derive(Clone, Copy)]
-pub(crate) struct Magazines {
-    pub(crate) first: *mut Magazine,
-    pub(crate) stride: usize,
-}
+pub(crate) struct Magazines(pub(crate) *mut Magazine);
 
 impl Magazines {
     /// The magazine of the slab at `index`.
@@ -74,7 +132,7 @@ impl Magazines {
     #[inline(always)]
     pub(crate) unsafe fn at(self, index: usize) -> *mut Magazine {
         // SAFETY: there is one for every slab, and one behind.
-        unsafe { self.first.byte_add(index * self.stride) }
+        unsafe { self.0.add(index) }
     }
 }
 
@@ -114,10 +172,8 @@ pub(crate) fn magazine_bytes(cap: u32) -> usize {
 }
 
 /// One slab of an arena. All zero bytes is one without memory.
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Slab {
-    /// The magazine of the one-thread arena: all that its fast paths touch.
-    pub(crate) magazine: Magazine,
     /// The depot: the first of `full` full magazines.
     depot: *mut Slot,
     /// Pools that have room, the one to take from first.
@@ -134,22 +190,9 @@ pub(crate) struct Slab {
     pub(crate) full: u32,
 }
 
-const _: () = assert!(size_of::<Slab>() == 64);
+const _: () = assert!(size_of::<Slab>() == 48);
 
 impl Slab {
-    pub(crate) const fn empty() -> Slab {
-        Slab {
-            magazine: Magazine::empty(),
-            depot: core::ptr::null_mut(),
-            listed: core::ptr::null_mut(),
-            out: 0,
-            free: 0,
-            heap: 0,
-            pools: 0,
-            full: 0,
-        }
-    }
-
     /// Sends a full magazine to the depot, which goes on with `empty`.
     ///
     /// # Safety
@@ -157,13 +200,14 @@ impl Slab {
     /// The magazine is one of this slab with the largest room there is, and `empty` has
     /// as much, and a link.
     pub(crate) unsafe fn store(&mut self, magazine: *mut Magazine, empty: *mut Slot) {
-        let link = Slot { chunk: self.depot.cast(), state: core::ptr::null_mut() };
         // SAFETY: a magazine has one slot more than its room.
         unsafe {
-            debug_assert!((*magazine).len() == (*magazine).cap);
-            (*magazine).slots.add((*magazine).cap as usize).write(link);
-            self.depot = core::mem::replace(&mut (*magazine).slots, empty);
-            (*magazine).set_len(0);
+            let (full, cap) = ((*magazine).slots(), (*magazine).cap());
+            debug_assert!((*magazine).len() == cap);
+            let link = Slot { chunk: self.depot.cast(), state: ptr::null_mut() };
+            full.add(cap as usize).write(link);
+            self.depot = full;
+            (*magazine).replace(empty, cap, 0);
         }
         self.full += 1;
     }
@@ -190,7 +234,7 @@ impl Slab {
         unsafe {
             debug_assert!(!(*pool).listed);
             (*pool).listed = true;
-            (*pool).prev_listed = core::ptr::null_mut();
+            (*pool).prev_listed = ptr::null_mut();
             (*pool).next_listed = self.listed;
             if !self.listed.is_null() {
                 (*self.listed).prev_listed = pool;
