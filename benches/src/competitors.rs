@@ -5,7 +5,8 @@
 //! type, so that nothing stands between a workload and the allocator.
 
 use mallocer::{Arena, Backend, Mallocer, SharedArena, global};
-use mallocer::{Flist, Jemalloc, Malloc, SharedFlist, SharedJemalloc, SharedMalloc};
+use mallocer::{Flist, Jemalloc, Malloc, Mimalloc};
+use mallocer::{SharedFlist, SharedJemalloc, SharedMalloc, SharedMimalloc};
 
 use crate::limit::FreeList;
 use crate::{Bump, Library, Subject, WithoutSize};
@@ -68,6 +69,8 @@ pub fn each(visitor: &mut impl Visitor) {
     visitor.visit(heap("malloc, shared", shared::<SharedMalloc>));
     visitor.visit(heap("jemalloc", arena::<Jemalloc>));
     visitor.visit(heap("jemalloc, shared", shared::<SharedJemalloc>));
+    visitor.visit(heap("mimalloc", arena::<Mimalloc>));
+    visitor.visit(heap("mimalloc, shared", shared::<SharedMimalloc>));
 
     visitor.visit(library("glibc itself", || Library(std::alloc::System)));
     visitor.visit(library("jemalloc itself", || Library(tikv_jemallocator::Jemalloc)));

@@ -58,6 +58,6 @@ flaws! { report:
 }
 
 flaws! { report_shared:
-    lost_counts: Racing => "threads::hand_chunks_around" "alloc is not 0";
+    uncounted_frees: Aloof => "threads::hand_chunks_around" "alloc is not 0";
     lost_frees: Losing => "threads::hand_chunks_over" "alloc is not 0";
 }

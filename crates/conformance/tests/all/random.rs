@@ -79,6 +79,7 @@ backends! {
     flist: mallocer_flist::Flist, mallocer_flist::SharedFlist;
     malloc: mallocer_malloc::Malloc, mallocer_malloc::SharedMalloc;
     jemalloc: mallocer_jemalloc::Jemalloc, mallocer_jemalloc::SharedJemalloc;
+    mimalloc: mallocer_mimalloc::Mimalloc, mallocer_mimalloc::SharedMimalloc;
 }
 
 /// A heap that loses contents when it reallocates is reported as one allocation

@@ -61,8 +61,8 @@ pub(crate) enum Flaw {
     Overflows,
     /// Grows chunks in place over their end.
     GrowsOverTheEnd,
-    /// Two threads in one heap lose count.
-    Races,
+    /// Does not count what another thread frees.
+    MiscountsRemoteFrees,
     /// Keeps chunks that another thread frees.
     LosesRemoteFrees,
 }
@@ -105,7 +105,7 @@ kinds! {
     Careless = TakesAnyCapacity,
     Overflowing = Overflows,
     Stretching = GrowsOverTheEnd,
-    Racing = Races,
+    Aloof = MiscountsRemoteFrees,
     Losing = LosesRemoteFrees,
 }
 
@@ -205,13 +205,7 @@ impl<K: Kind> Reference<K> {
         let (mut state, slab) = (self.state(), layout.size());
         state.chunks.insert(start.addr().get(), Chunk { start, layout, slab, thread, owned });
         state.held += slab;
-        if K::FLAW == Flaw::Races {
-            // The count is read, the lock let go, and the count written.
-            let alloc = state.alloc;
-            drop(state);
-            std::thread::yield_now();
-            self.state().alloc = alloc + slab;
-        } else if K::FLAW != Flaw::Miscounts || slab < 100_000 {
+        if K::FLAW != Flaw::Miscounts || slab < 100_000 {
             state.alloc += slab;
         }
     }
@@ -276,7 +270,13 @@ unsafe impl<K: Kind> Mallocer for Reference<K> {
             return;
         }
         state.held -= chunk.slab;
-        if K::FLAW != Flaw::Miscounts || chunk.slab < 100_000 {
+        let remote = chunk.thread != std::thread::current().id();
+        let counted = match K::FLAW {
+            Flaw::Miscounts => chunk.slab < 100_000,
+            Flaw::MiscountsRemoteFrees => !remote,
+            _ => true,
+        };
+        if counted {
             state.alloc = state.alloc.saturating_sub(chunk.slab);
         }
         self.give_back(chunk);
