@@ -6,7 +6,7 @@
 //! one crate, so the trait it dispatches on lives here and says again what
 //! [`Mallocer`] says.
 //!
-//! A backend that is not compiled in is a type without values, [`Absent`]. Its
+//! A backend that is not compiled in is a type without values, `absent::Absent`. Its
 //! variant takes no space and its match arm is never reached, so the compiler drops
 //! both, and nothing else here asks which features are on.
 
@@ -23,30 +23,30 @@ use crate::builder::BuildError;
 #[cfg(feature = "flist")]
 use mallocer_flist::{Flist, SharedFlist};
 #[cfg(not(feature = "flist"))]
-type Flist = Absent<0>;
+type Flist = crate::absent::Absent<0>;
 #[cfg(not(feature = "flist"))]
-type SharedFlist = Absent<0>;
+type SharedFlist = crate::absent::Absent<0>;
 
 #[cfg(feature = "malloc")]
 use mallocer_malloc::{Malloc, SharedMalloc};
 #[cfg(not(feature = "malloc"))]
-type Malloc = Absent<1>;
+type Malloc = crate::absent::Absent<1>;
 #[cfg(not(feature = "malloc"))]
-type SharedMalloc = Absent<1>;
+type SharedMalloc = crate::absent::Absent<1>;
 
 #[cfg(feature = "jemalloc")]
 use mallocer_jemalloc::{Jemalloc, SharedJemalloc};
 #[cfg(not(feature = "jemalloc"))]
-type Jemalloc = Absent<2>;
+type Jemalloc = crate::absent::Absent<2>;
 #[cfg(not(feature = "jemalloc"))]
-type SharedJemalloc = Absent<2>;
+type SharedJemalloc = crate::absent::Absent<2>;
 
 #[cfg(feature = "mimalloc")]
 use mallocer_mimalloc::{Mimalloc, SharedMimalloc};
 #[cfg(not(feature = "mimalloc"))]
-type Mimalloc = Absent<3>;
+type Mimalloc = crate::absent::Absent<3>;
 #[cfg(not(feature = "mimalloc"))]
-type SharedMimalloc = Absent<3>;
+type SharedMimalloc = crate::absent::Absent<3>;
 
 /// The methods of [`Mallocer`] that have a receiver, all of them: defaults too, so
 /// that what a backend overrides is what is called.
@@ -275,50 +275,3 @@ macro_rules! dynamic {
 
 dynamic!(Dynamic, OneThread: Flist, Malloc, Jemalloc, Mimalloc);
 dynamic!(SharedDynamic, AnyThread: SharedFlist, SharedMalloc, SharedJemalloc, SharedMimalloc);
-
-/// Stands for the backend at this position of [`Backend::ALL`] where it is not
-/// compiled in. There is no such heap, so no method is ever called.
-enum Absent<const POSITION: usize> {}
-
-// SAFETY: there is no value that could break a promise.
-unsafe impl<const POSITION: usize> Mallocer for Absent<POSITION> {
-    fn open(_: &Config) -> Result<Self, ConfigError> {
-        Err(ConfigError::NoBackend)
-    }
-
-    fn name(&self) -> &'static str {
-        match *self {}
-    }
-
-    fn try_alloc(&self, _: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        match *self {}
-    }
-
-    unsafe fn free(&self, _: NonNull<u8>) {
-        match *self {}
-    }
-
-    unsafe fn chunk_len(&self, _: NonNull<u8>) -> usize {
-        match *self {}
-    }
-
-    fn slabs(&self) -> &[usize] {
-        match *self {}
-    }
-
-    fn info(&self) -> Info {
-        match *self {}
-    }
-
-    fn each_slab_use(&self, _: &mut dyn FnMut(SlabUse)) {
-        match *self {}
-    }
-
-    unsafe fn release(&self) {
-        match *self {}
-    }
-
-    fn budget(&self) -> &Budget {
-        match *self {}
-    }
-}

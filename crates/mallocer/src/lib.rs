@@ -81,6 +81,13 @@
 //!   need both.
 #![cfg_attr(mallocer_nightly, feature(allocator_api))]
 
+#[cfg(not(all(
+    feature = "flist",
+    feature = "malloc",
+    feature = "jemalloc",
+    feature = "mimalloc"
+)))]
+mod absent;
 mod allocator;
 mod arena;
 mod backend;
