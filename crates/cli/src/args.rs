@@ -63,7 +63,7 @@ pub(crate) struct CompareArgs {
     /// Threads at work on one arena; 1 takes the single-threaded arena
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
     pub(crate) threads: usize,
-    /// Rounds of each backend [default: 7, or at least 3 within 20 seconds]
+    /// Rounds of each backend [default: 7, or as many as 20 seconds allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: Option<u32>,
     /// How often the words are indexed, each copy under keys of its own

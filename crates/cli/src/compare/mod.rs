@@ -57,14 +57,13 @@ use work::Work;
 /// The hidden command that runs one round.
 pub(crate) const ROUND_COMMAND: &str = "compare-round";
 
-/// Unless the scale is given, a small text is indexed so often that at least so many
+/// Unless the scale is given, a small text is indexed so often that about so many
 /// tokens are.
 const ENOUGH_TOKENS: usize = 250_000;
 
-/// Unless the number of rounds is given: how many there are at most and at least,
-/// and after which time no further one begins.
+/// Unless the number of rounds is given: how many there are at most, and in which time
+/// they are to end. The first one runs whatever it takes.
 const MOST_ROUNDS: u32 = 7;
-const LEAST_ROUNDS: u32 = 3;
 const ENOUGH_TIME: Duration = Duration::from_secs(20);
 
 /// Runs the command.
@@ -113,7 +112,7 @@ fn compare(args: &CompareArgs, backends: &[Backend], corpus: Corpus) -> Result<R
             "the files hold no words; name files or directories with text in them".to_owned(),
         ));
     }
-    let scale = args.scale.unwrap_or(ENOUGH_TOKENS.div_ceil(tokens) as u32);
+    let scale = args.scale.unwrap_or(((ENOUGH_TOKENS + tokens / 2) / tokens).max(1) as u32);
     if tokens as u64 * u64::from(scale) > u64::from(u32::MAX) {
         return Err(Failure::Usage(format!(
             "--scale {scale} of {tokens} words and pairs is more than 2^32; give a smaller scale"
@@ -164,7 +163,7 @@ fn rounds(
     while done < most {
         // The next round is expected to take as long as those before.
         let expected = start.elapsed() + start.elapsed() / done.max(1);
-        if args.rounds.is_none() && done >= LEAST_ROUNDS && expected > ENOUGH_TIME {
+        if args.rounds.is_none() && expected > ENOUGH_TIME {
             break;
         }
         for latency in [false, true] {
