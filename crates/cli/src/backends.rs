@@ -59,7 +59,7 @@ fn describe(backend: Backend) -> Described {
             "gives back pools, not chunks",
         ),
         Backend::Malloc => {
-            ("the C library's malloc, with a registry of what is live", "frees every live chunk")
+            ("the C library's malloc, with a bitmap of what is handed out", "frees every live chunk")
         }
         Backend::Jemalloc => {
             ("jemalloc, an arena of its own for each Arena", "destroys the jemalloc arena")
