@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use libmimalloc_sys::mi_good_size;
+use libmimalloc_sys::{mi_free, mi_good_size, mi_malloc, mi_usable_size};
 
 /// Every chunk of at least so many bytes is aligned to so many bytes.
 pub(crate) const QUANTUM: usize = 16;
@@ -14,15 +14,29 @@ pub(crate) const QUANTUM: usize = 16;
 /// Larger chunks have no class, in bytes.
 const LARGEST: usize = 512 << 10;
 
+/// Requests up to so many bytes find their class in a table.
+const TABLE_BYTES: usize = 1024;
+
 /// More than there are classes up to [`LARGEST`].
 pub(crate) const MOST_CLASSES: usize = 80;
 
 /// The size classes of the library, read from it once.
 pub(crate) struct Classes {
-    /// The chunk sizes, ascending.
-    pub(crate) slabs: Box<[usize]>,
+    /// The chunk sizes, ascending; then `usize::MAX`.
+    slabs: [usize; MOST_CLASSES],
+    count: usize,
     /// For each key, the first class at or above the smallest size of that key.
     by_key: [u8; key(LARGEST) + 1],
+    /// The class of `8 n` bytes in entry `n`, if chunks have exactly their class; else 0.
+    table: [u8; TABLE_BYTES / 8 + 1],
+}
+
+/// What a request is going to get.
+pub(crate) enum Expected {
+    /// Exactly the chunks of this class.
+    Class(usize),
+    /// About so many bytes.
+    Bytes(usize),
 }
 
 /// A size by its leading one and the three bits below it: no two classes above 32 bytes
@@ -41,46 +55,83 @@ impl Classes {
     fn read() -> Classes {
         // SAFETY: mi_good_size takes any size.
         let next = |&slab: &usize| Some(unsafe { mi_good_size(slab + 1) });
-        let slabs: Box<[usize]> =
-            std::iter::successors(next(&0), next).take_while(|&slab| slab <= LARGEST).collect();
-        assert!(slabs.len() <= MOST_CLASSES);
+        let mut slabs = [usize::MAX; MOST_CLASSES];
         let mut by_key = [0; key(LARGEST) + 1];
-        for (index, &slab) in slabs.iter().enumerate() {
-            by_key[key(slab)] = index as u8;
+        let mut count = 0;
+        for slab in std::iter::successors(next(&0), next).take_while(|&slab| slab <= LARGEST) {
+            slabs[count] = slab;
+            by_key[key(slab)] = count as u8;
+            count += 1;
         }
-        Classes { slabs, by_key }
+        let mut table = [0; TABLE_BYTES / 8 + 1];
+        for (n, entry) in table.iter_mut().enumerate() {
+            let class = slabs.partition_point(|&slab| slab < n * 8);
+            if slabs[class] == usable_of_fresh(n * 8) {
+                *entry = class as u8;
+            }
+        }
+        Classes { slabs, count, by_key, table }
+    }
+
+    /// The chunk sizes in bytes, ascending.
+    pub(crate) fn slabs(&self) -> &[usize] {
+        &self.slabs[..self.count]
+    }
+
+    /// The chunk size of a class, in bytes.
+    #[inline]
+    pub(crate) fn bytes(&self, class: usize) -> usize {
+        self.slabs[class]
+    }
+
+    /// What a request for `size` bytes is going to get from the plain functions.
+    ///
+    /// Chunks of a kibibyte and less have the size of their class, which is confirmed by
+    /// one of each when the table is made (a build of mimalloc with padding differs); the
+    /// others are asked. The class of 8 bytes, whose number is 0, is asked too.
+    #[inline]
+    pub(crate) fn expected(&self, size: usize) -> Expected {
+        match self.table.get(size.div_ceil(8)) {
+            Some(&class) if class != 0 => Expected::Class(usize::from(class)),
+            // SAFETY: mi_good_size takes any size.
+            _ => Expected::Bytes(unsafe { mi_good_size(size) }),
+        }
     }
 
     /// The class whose chunks have exactly `bytes` bytes, if there is one.
     #[inline]
     pub(crate) fn index(&self, bytes: usize) -> Option<usize> {
-        if bytes > LARGEST {
-            return None;
-        }
-        let index = usize::from(self.by_key[key(bytes)]);
-        (self.slabs[index] == bytes).then_some(index)
+        let class = match self.table.get(bytes / 8) {
+            Some(&class) if class != 0 => class,
+            _ if bytes <= LARGEST => self.by_key[key(bytes)],
+            _ => return None,
+        };
+        (self.slabs[usize::from(class)] == bytes).then_some(usize::from(class))
     }
 }
 
-/// The bytes that a chunk for a request of `size` can be expected to have.
-#[inline]
-pub(crate) fn expected(size: usize) -> usize {
-    // SAFETY: mi_good_size takes any size.
-    unsafe { mi_good_size(size) }
+/// What a chunk for a request of `size` has, tried out.
+fn usable_of_fresh(size: usize) -> usize {
+    // SAFETY: the chunk is measured and freed right away; both functions take null.
+    unsafe {
+        let chunk = mi_malloc(size);
+        let usable = mi_usable_size(chunk);
+        mi_free(chunk);
+        usable
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libmimalloc_sys::{mi_free, mi_malloc, mi_usable_size};
 
     #[test]
     fn classes_are_those_of_the_library() {
         let classes = Classes::get();
-        assert!(classes.slabs.is_sorted());
-        assert_eq!(classes.slabs[..4], [8, 16, 32, 48]);
-        assert_eq!(classes.slabs.last(), Some(&LARGEST));
-        for (index, &slab) in classes.slabs.iter().enumerate() {
+        assert!(classes.slabs().is_sorted());
+        assert_eq!(classes.slabs()[..4], [8, 16, 32, 48]);
+        assert_eq!(classes.slabs().last(), Some(&LARGEST));
+        for (index, &slab) in classes.slabs().iter().enumerate() {
             assert_eq!(classes.index(slab), Some(index));
             assert_eq!(classes.index(slab + 1), None);
         }
@@ -89,7 +140,11 @@ mod tests {
             unsafe {
                 let chunk = mi_malloc(size);
                 let usable = mi_usable_size(chunk);
-                assert_eq!(usable, expected(size), "{size}");
+                let expected = match classes.expected(size) {
+                    Expected::Class(class) => classes.bytes(class),
+                    Expected::Bytes(bytes) => bytes,
+                };
+                assert_eq!(usable, expected, "{size}");
                 assert!(classes.index(usable).is_some(), "{size} gets {usable}");
                 let align = if size < QUANTUM { 8 } else { QUANTUM };
                 assert!(chunk.addr().is_multiple_of(align), "{size} at {chunk:?}");

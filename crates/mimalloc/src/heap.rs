@@ -25,7 +25,7 @@ use libmimalloc_sys::{
 use mallocer_core::{AllocError, Budget, Config, ConfigError, Info, Mallocer, SlabUse};
 
 use crate::apart::{Apart, SLICE};
-use crate::classes::{self, Classes, QUANTUM};
+use crate::classes::{Classes, Expected, QUANTUM};
 use crate::sharing::Sharing;
 use crate::threads;
 
@@ -47,7 +47,7 @@ pub struct Heap<S: Sharing> {
 unsafe impl<S: Sharing> Mallocer for Heap<S> {
     fn open(config: &Config) -> Result<Heap<S>, ConfigError> {
         let classes = Classes::get();
-        config.check("mimalloc", classes.slabs[0])?;
+        config.check("mimalloc", classes.bytes(0))?;
         // SAFETY: no condition.
         let version = unsafe { mi_version() };
         if version < S::LEAST_VERSION {
@@ -124,7 +124,7 @@ unsafe impl<S: Sharing> Mallocer for Heap<S> {
     }
 
     fn slabs(&self) -> &[usize] {
-        &self.classes.slabs
+        self.classes.slabs()
     }
 
     fn info(&self) -> Info {
@@ -139,7 +139,7 @@ unsafe impl<S: Sharing> Mallocer for Heap<S> {
     /// threads use them, and count chunks that another thread has freed as used.
     fn each_slab_use(&self, visit: &mut dyn FnMut(SlabUse)) {
         let mut counts = self.apart.counts();
-        for (class, &slab) in self.classes.slabs.iter().enumerate() {
+        for (class, &slab) in self.classes.slabs().iter().enumerate() {
             let chunks = self.sharing.chunks(class);
             if chunks > 0 {
                 *counts.entry(slab).or_insert(0) += chunks;
@@ -210,21 +210,42 @@ impl<S: Sharing> Heap<S> {
         align: usize,
         allocate: impl FnOnce(*mut mi_heap_t) -> *mut c_void,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let expected = classes::expected(size);
-        self.sharing.charge(expected)?;
+        let expected = self.classes.expected(size);
+        let charged = match expected {
+            Expected::Class(class) => self.classes.bytes(class),
+            Expected::Bytes(bytes) => bytes,
+        };
+        self.sharing.charge(charged)?;
         let heap = self.heap.load(Acquire);
         if heap.is_null() {
-            return Err(self.refused(expected));
+            return Err(self.refused(charged));
         }
         let number = self.number.load(Relaxed);
         let chunk = self.sharing.allocating(number, || allocate(heap));
         let Some(chunk) = chunk.and_then(|chunk| NonNull::new(chunk.cast::<u8>())) else {
-            return Err(self.refused(expected));
+            return Err(self.refused(charged));
         };
+        match expected {
+            Expected::Class(class) if align <= QUANTUM => {
+                self.sharing.count_alloc(class);
+                Ok(NonNull::slice_from_raw_parts(chunk, charged))
+            }
+            _ => self.measure(chunk, charged, align),
+        }
+    }
+
+    /// Takes in a chunk of which the size is not certain, for which `charged` bytes are
+    /// charged.
+    fn measure(
+        &self,
+        chunk: NonNull<u8>,
+        charged: usize,
+        align: usize,
+    ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: mimalloc has just returned it.
         let bytes = unsafe { self.chunk_len(chunk) };
-        if bytes != expected {
-            self.correct(chunk, expected, bytes)?;
+        if bytes != charged {
+            self.correct(chunk, charged, bytes)?;
         }
         match self.classes.index(bytes) {
             Some(class) if align <= SLICE => self.sharing.count_alloc(class),
