@@ -16,7 +16,8 @@ use core::ptr::{self, NonNull};
 use mallocer_core::{AllocError, MAX_CAPACITY};
 
 use crate::descriptor::{Descriptor, Kind, RUN, Tag};
-use crate::heap::{Heap, Leaving, Route};
+use crate::heap::{Heap, Route};
+use crate::leaving::Leaving;
 use crate::pool::{CACHED, LIVE, OS_PAGE};
 use crate::reservation::Taken;
 use crate::slab::Magazines;

@@ -30,7 +30,8 @@ use mallocer_core::{
 
 use crate::cache::{ONLY, ThreadCache};
 use crate::descriptor::{Descriptor, Kind, Tag};
-use crate::heap::{Heap, Leaving, Route};
+use crate::heap::{Heap, Route};
+use crate::leaving::Leaving;
 use crate::misuse;
 use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};

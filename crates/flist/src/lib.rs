@@ -14,6 +14,7 @@
 //! | `meta` | memory for bookkeeping |
 //! | `pool`, `slab` | chunks of one size, and the magazines in front of them |
 //! | `heap`, `extent` | one arena's pools and large chunks, on its budget |
+//! | `refill`, `leaving` | chunks between magazines and pools; memory that is given back |
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
 //! | `flist` | the arena for one thread |
 //! | `cache`, `local`, `registry` | a thread's magazines; how it finds them; how it ends |
@@ -40,6 +41,7 @@ mod extent;
 mod flist;
 mod global;
 mod heap;
+mod leaving;
 mod local;
 mod lock;
 mod meta;
@@ -48,6 +50,7 @@ mod once;
 mod os;
 mod place;
 mod pool;
+mod refill;
 mod registry;
 mod reservation;
 mod shared;

@@ -41,7 +41,8 @@ use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, Mis
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
-use crate::heap::{Heap, Leaving, Route};
+use crate::heap::{Heap, Route};
+use crate::leaving::Leaving;
 use crate::local::{MAY_BE_NULL, local};
 use crate::lock::{Guard, Lock};
 use crate::misuse;
