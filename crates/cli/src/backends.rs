@@ -58,9 +58,10 @@ fn describe(backend: Backend) -> Described {
             "mallocer's own engine: slabs of a ladder in pools, misuse always caught",
             "gives back pools, not chunks",
         ),
-        Backend::Malloc => {
-            ("the C library's malloc, with a bitmap of what is handed out", "frees every live chunk")
-        }
+        Backend::Malloc => (
+            "the C library's malloc, with a bitmap of what is handed out",
+            "frees every live chunk",
+        ),
         Backend::Jemalloc => {
             ("jemalloc, an arena of its own for each Arena", "destroys the jemalloc arena")
         }
