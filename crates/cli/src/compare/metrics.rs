@@ -80,6 +80,9 @@ pub(super) const METRICS: &[Metric] = {
         row("scan_ns", "scan", Time, Nanoseconds, Less, |r| timed(r, r.scan_ns)),
         row("release_ns", "release", Time, Nanoseconds, Less, |r| timed(r, r.release_ns)),
         row("total_ns", "total", Time, Nanoseconds, Less, |r| timed(r, total(r))),
+        row("processor_ns", "processor time", Time, Nanoseconds, Less, |r| {
+            timed(r, r.processor_ns)
+        }),
         row("calls_per_second", "calls per second", Time, PerSecond, More, |r| {
             timed(r, 1).map(|_| calls(r) as f64 * 1e9 / working(r) as f64)
         }),
@@ -104,13 +107,13 @@ pub(super) const METRICS: &[Metric] = {
         row("resident_peak_bytes", "resident at peak", Memory, Bytes, Less, |r| {
             timed(r, r.resident_peak?)
         }),
-        row("resident_waste_percent", "resident waste at peak", Memory, Percent, Less, |r| {
+        row("resident_waste_percent", "  waste of resident", Memory, Percent, Less, |r| {
             timed(r, 1).and_then(|_| above(r.resident_peak?, r.peak.live))
         }),
-        row("resident_deleted_bytes", "resident after delete", Memory, Bytes, Less, |r| {
+        row("resident_deleted_bytes", "  after delete", Memory, Bytes, Less, |r| {
             timed(r, r.resident_deleted?)
         }),
-        row("resident_released_bytes", "resident after release", Memory, Bytes, Less, |r| {
+        row("resident_released_bytes", "  after release", Memory, Bytes, Less, |r| {
             timed(r, r.resident_released?)
         }),
         row("faults_minor", "page faults, minor", Memory, Count, Less, |r| {

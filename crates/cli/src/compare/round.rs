@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 use super::digest::Digest;
 use super::index::memory::{Counting, Instrument, Latencies, Probe};
-use super::system::{Faults, Resident, forget_peak};
+use super::system::{Cost, Faults, Resident, forget_peak};
 use super::team::{Phase, Report, Team, Worker};
 use super::work::Work;
 use crate::args::RoundArgs;
@@ -39,6 +39,8 @@ pub(crate) struct Round {
     pub(crate) scan_ns: u64,
     /// Giving back the arena with all that is live.
     pub(crate) release_ns: u64,
+    /// Time on processors, of all threads, from opening the arena until after its release.
+    pub(crate) processor_ns: u64,
     /// Calls of alloc.
     pub(crate) allocs: u64,
     /// Calls of free.
@@ -295,13 +297,13 @@ fn during(phase: &'static str) -> impl Fn(AllocError) -> RoundError {
 /// What the system says before the arena is opened.
 struct Before {
     resident: Resident,
-    faults: Faults,
+    cost: Cost,
 }
 
 impl Before {
     fn now() -> Before {
         forget_peak();
-        Before { resident: Resident::read(), faults: Faults::read() }
+        Before { resident: Resident::read(), cost: Cost::so_far() }
     }
 
     /// By how much `bytes` are above what was resident before.
@@ -342,7 +344,9 @@ impl Round {
         release();
         self.release_ns = start.elapsed().as_nanos() as u64;
         self.resident_released = before.above(Resident::read().now);
-        self.faults = Faults::read().since(before.faults);
+        let cost = Cost::so_far().since(before.cost);
+        self.faults = cost.faults;
+        self.processor_ns = cost.processor.as_nanos() as u64;
 
         self.peak = team.peak();
         let mut contents = Digest::default();

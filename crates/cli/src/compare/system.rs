@@ -1,6 +1,8 @@
-//! What the system says of this process: resident memory and page faults.
+//! What the system says of this process: resident memory, page faults and
+//! processor time.
 
 use std::fs;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,16 @@ fn field(status: &str, name: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// Page faults of this process since it started.
+/// What this process has cost since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Page faults.
+    pub(crate) faults: Faults,
+    /// Time on processors, in the program and in the system, all threads together.
+    pub(crate) processor: Duration,
+}
+
+/// Page faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Faults {
     /// Served without reading from a disk.
@@ -45,22 +56,34 @@ pub(crate) struct Faults {
     pub(crate) major: u64,
 }
 
-impl Faults {
+impl Cost {
     /// Asks the system.
-    pub(crate) fn read() -> Faults {
+    pub(crate) fn so_far() -> Cost {
         // SAFETY: all zero bits are a value of this struct of integers.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: the pointer is to a struct of the type that the call fills in.
         let result = unsafe { libc::getrusage(libc::RUSAGE_SELF, &raw mut usage) };
         if result != 0 {
-            return Faults::default();
+            return Cost::default();
         }
-        Faults { minor: usage.ru_minflt as u64, major: usage.ru_majflt as u64 }
+        let time = |time: libc::timeval| {
+            Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+        };
+        Cost {
+            faults: Faults { minor: usage.ru_minflt as u64, major: usage.ru_majflt as u64 },
+            processor: time(usage.ru_utime) + time(usage.ru_stime),
+        }
     }
 
-    /// The faults since `earlier`.
-    pub(crate) fn since(self, earlier: Faults) -> Faults {
-        Faults { minor: self.minor - earlier.minor, major: self.major - earlier.major }
+    /// The cost since `earlier`.
+    pub(crate) fn since(self, earlier: Cost) -> Cost {
+        Cost {
+            faults: Faults {
+                minor: self.faults.minor.saturating_sub(earlier.faults.minor),
+                major: self.faults.major.saturating_sub(earlier.faults.major),
+            },
+            processor: self.processor.saturating_sub(earlier.processor),
+        }
     }
 }
 
@@ -110,9 +133,9 @@ mod tests {
 
     #[test]
     fn touching_memory_shows_as_faults() {
-        let before = Faults::read();
+        let before = Cost::so_far();
         let pages = vec![1u8; 8 << 20];
-        assert!(Faults::read().since(before).minor > 0);
+        assert!(Cost::so_far().since(before).faults.minor > 0);
         drop(pages);
     }
 }

@@ -1,15 +1,15 @@
 //! The comparison as a table: a column for each backend, a row for each metric.
 
-use comfy_table::{Cell, ColumnConstraint, Width};
+use comfy_table::Cell;
 use mallocer::Bytes;
 
 use super::metrics::{Group, METRICS, Metric, grouped};
 use super::report::{Outcome, Report};
 use crate::terminal::{Terminal, best, figure, group, head};
 
-/// The least width of a backend's column: four of them and the names of the rows fit
-/// into the 100 columns of the terminal.
-const COLUMN: u16 = 17;
+/// The width of a figure with its mark and its spread: four of them and the names of
+/// the rows fit into the 100 columns of the terminal.
+const FIGURE: usize = 17;
 
 /// The whole text: what was done, the figures, and how to read them.
 pub(super) fn render(report: &Report, terminal: Terminal) -> String {
@@ -61,11 +61,6 @@ fn figures(report: &Report, terminal: Terminal) -> String {
     let mut table = terminal.table();
     let names = backends.iter().map(|backend| head(backend.name, false));
     table.set_header([head("", true)].into_iter().chain(names));
-    for at in 1..=backends.len() {
-        if let Some(column) = table.column_mut(at) {
-            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(COLUMN)));
-        }
-    }
     for part in Group::ALL {
         table.add_row([group(part.title())]);
         for metric in METRICS.iter().filter(|metric| metric.group == part) {
@@ -74,6 +69,10 @@ fn figures(report: &Report, terminal: Terminal) -> String {
             }
         }
     }
+    // Beside the space between columns, one at the left is enough.
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((1, 0));
+    });
     table.trim_fmt()
 }
 
@@ -91,12 +90,14 @@ fn row(metric: &Metric, backends: &[Outcome]) -> Option<Vec<Cell>> {
         cells.push(match summary {
             None => figure("–"),
             Some(summary) => {
-                let value = metric.unit.show(summary.median);
-                let spread = format!("±{:.0}%", summary.spread_percent());
+                let (value, spread) = (
+                    metric.unit.show(summary.median),
+                    format!("±{:.0}%", summary.spread_percent()),
+                );
                 if marked == Some(at) {
-                    best(format!("* {value} {spread:>5}"))
+                    best(format!("{:>FIGURE$}", format!("* {value} {spread:>5}")))
                 } else {
-                    figure(format!("{value} {spread:>5}"))
+                    figure(format!("{:>FIGURE$}", format!("{value} {spread:>5}")))
                 }
             }
         });
@@ -131,7 +132,8 @@ mod tests {
         let text = render(&report(&ALL, None), Terminal::plain());
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
         let rows = text.lines().filter(|line| line.contains('±')).count();
-        let shown = METRICS.iter().filter(|metric| text.contains(metric.label)).count();
+        let begins = |label: &str| text.contains(&format!("\n   {label} "));
+        let shown = METRICS.iter().filter(|metric| begins(metric.label)).count();
         // Every row is a line; the legend is the one more.
         assert_eq!(rows, shown + 1, "{text}");
         assert!(!text.contains("page faults, major"), "nothing to show");
