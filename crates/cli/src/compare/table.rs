@@ -108,7 +108,9 @@ fn row(metric: &Metric, backends: &[Outcome]) -> Option<Vec<Cell>> {
 fn legend(report: &Report) -> String {
     let contents = match (&report.work, report.identical) {
         (Some(work), true) => {
-            format!("Contents are identical on all backends (digest {}).", work.digest)
+            let failed = report.backends.iter().any(|backend| backend.failure.is_some());
+            let which = if failed { "in all rounds that ended" } else { "on all backends" };
+            format!("Contents are identical {which} (digest {}).", work.digest)
         }
         _ => "Contents differ.".to_owned(),
     };
@@ -152,6 +154,7 @@ mod tests {
     fn a_backend_that_failed_is_named_and_the_others_are_shown() {
         let text = render(&report(&ALL, Some(2)), Terminal::plain());
         assert!(text.contains("failed jemalloc: was ended by signal 11"), "{text}");
+        assert!(text.contains("identical in all rounds that ended"), "{text}");
         let build = text.lines().find(|line| line.contains(" build ")).unwrap();
         assert_eq!((build.matches('±').count(), build.matches('–').count()), (3, 1));
         // Nothing is left to show if all have failed.

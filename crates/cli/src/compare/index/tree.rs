@@ -15,9 +15,13 @@
 //! split always finds room in the parent. Deletion merges a node with a neighbour
 //! when both fit into three quarters of a node, on its way up.
 //!
-//! Invariants ([`Tree::check_invariants`]): keys ascend strictly through all leaves;
+//! Invariants (`Tree::check_invariants`, in tests): keys ascend strictly through all leaves;
 //! all keys below child `i` lie in `key i ..key i + 1`; every leaf has level 0 and a
 //! child one level less than its parent.
+//!
+//! The unsafe functions below all ask the same of their caller: a node that is passed
+//! is live, of this tree, and a branch or a leaf as the parameter's name says; nobody
+//! else refers to it meanwhile; memory is the one that the tree is always used with.
 
 use std::alloc::Layout;
 use std::ptr::NonNull;
