@@ -6,6 +6,10 @@
 //! one crate, so the trait it dispatches on lives here and says again what
 //! [`Mallocer`] says.
 //!
+//! flist's fast path is so short that a call would cost half as much again. So the
+//! three methods of it ask for flist first, inlined into the caller, and only then go
+//! to the match of all, which is too large to inline.
+//!
 //! A backend that is not compiled in is a type without values, `absent::Absent`. Its
 //! variant takes no space and its match arm is never reached, so the compiler drops
 //! both, and nothing else here asks which features are on.
@@ -96,17 +100,12 @@ trait Heap {
 }
 
 /// Writes every method of [`Heap`] as a call of the same method of `$trait` on
-/// `$heap`: once from [`Mallocer`] to [`Heap`] and once back.
+/// `$heap`, from [`Mallocer`] to [`Heap`] and back, but for those of the fast path.
 macro_rules! forward {
     ($self:ident => $trait:ident, $heap:expr) => {
         #[inline]
         fn name(&$self) -> &'static str {
             $trait::name($heap)
-        }
-
-        #[inline]
-        fn try_alloc(&$self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-            $trait::try_alloc($heap, layout)
         }
 
         #[inline]
@@ -133,18 +132,6 @@ macro_rules! forward {
         unsafe fn resize_in_place(&$self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
             // SAFETY: as above.
             unsafe { $trait::resize_in_place($heap, chunk, size) }
-        }
-
-        #[inline]
-        unsafe fn free(&$self, chunk: NonNull<u8>) {
-            // SAFETY: as above.
-            unsafe { $trait::free($heap, chunk) }
-        }
-
-        #[inline]
-        unsafe fn free_sized(&$self, chunk: NonNull<u8>, layout: Layout) {
-            // SAFETY: as above.
-            unsafe { $trait::free_sized($heap, chunk, layout) }
         }
 
         #[inline]
@@ -188,24 +175,58 @@ macro_rules! forward {
     };
 }
 
-impl<M: Mallocer> Heap for M {
-    forward!(self => Mallocer, self);
+/// Writes the methods of the fast path in the same way, inlined as `$inline` says.
+macro_rules! forward_fast {
+    ($self:ident => $trait:ident, $heap:expr, $($inline:tt)*) => {
+        #[$($inline)*]
+        fn try_alloc(&$self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+            $trait::try_alloc($heap, layout)
+        }
+
+        #[$($inline)*]
+        unsafe fn free(&$self, chunk: NonNull<u8>) {
+            // SAFETY: as above.
+            unsafe { $trait::free($heap, chunk) }
+        }
+
+        #[$($inline)*]
+        unsafe fn free_sized(&$self, chunk: NonNull<u8>, layout: Layout) {
+            // SAFETY: as above.
+            unsafe { $trait::free_sized($heap, chunk, layout) }
+        }
+    };
+}
+
+/// A backend whose fast path is inlined where it is called.
+struct Inline<M>(M);
+
+impl<M: Mallocer> Heap for Inline<M> {
+    forward!(self => Mallocer, &self.0);
+    forward_fast!(self => Mallocer, &self.0, inline(always));
+}
+
+/// A backend whose fast path is a call: it calls a C library anyway.
+struct OutOfLine<M>(M);
+
+impl<M: Mallocer> Heap for OutOfLine<M> {
+    forward!(self => Mallocer, &self.0);
+    forward_fast!(self => Mallocer, &self.0, inline(never));
 }
 
 #[enum_dispatch(Heap)]
 enum OneThread {
-    Flist(Flist),
-    Malloc(Malloc),
-    Jemalloc(Jemalloc),
-    Mimalloc(Mimalloc),
+    Flist(Inline<Flist>),
+    Malloc(OutOfLine<Malloc>),
+    Jemalloc(OutOfLine<Jemalloc>),
+    Mimalloc(OutOfLine<Mimalloc>),
 }
 
 #[enum_dispatch(Heap)]
 enum AnyThread {
-    Flist(SharedFlist),
-    Malloc(SharedMalloc),
-    Jemalloc(SharedJemalloc),
-    Mimalloc(SharedMimalloc),
+    Flist(Inline<SharedFlist>),
+    Malloc(OutOfLine<SharedMalloc>),
+    Jemalloc(OutOfLine<SharedJemalloc>),
+    Mimalloc(OutOfLine<SharedMimalloc>),
 }
 
 /// A heap of any backend that is compiled in, for one thread.
@@ -232,10 +253,10 @@ macro_rules! dynamic {
                 config: &Config,
             ) -> Result<$dynamic, BuildError> {
                 Ok($dynamic(match backend.checked()? {
-                    Backend::Flist => $heap::Flist(<$flist>::open(config)?),
-                    Backend::Malloc => $heap::Malloc(<$malloc>::open(config)?),
-                    Backend::Jemalloc => $heap::Jemalloc(<$jemalloc>::open(config)?),
-                    Backend::Mimalloc => $heap::Mimalloc(<$mimalloc>::open(config)?),
+                    Backend::Flist => $heap::Flist(Inline(<$flist>::open(config)?)),
+                    Backend::Malloc => $heap::Malloc(OutOfLine(<$malloc>::open(config)?)),
+                    Backend::Jemalloc => $heap::Jemalloc(OutOfLine(<$jemalloc>::open(config)?)),
+                    Backend::Mimalloc => $heap::Mimalloc(OutOfLine(<$mimalloc>::open(config)?)),
                 }))
             }
 
@@ -263,6 +284,36 @@ macro_rules! dynamic {
             }
 
             forward!(self => Heap, &self.0);
+
+            #[inline(always)]
+            fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+                match &self.0 {
+                    $heap::Flist(flist) => flist.try_alloc(layout),
+                    others => others.try_alloc(layout),
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn free(&self, chunk: NonNull<u8>) {
+                // SAFETY: the contract is the same, and the caller keeps it.
+                unsafe {
+                    match &self.0 {
+                        $heap::Flist(flist) => flist.free(chunk),
+                        others => others.free(chunk),
+                    }
+                }
+            }
+
+            #[inline(always)]
+            unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
+                // SAFETY: as above.
+                unsafe {
+                    match &self.0 {
+                        $heap::Flist(flist) => flist.free_sized(chunk, layout),
+                        others => others.free_sized(chunk, layout),
+                    }
+                }
+            }
         }
 
         impl fmt::Debug for $dynamic {
