@@ -273,14 +273,12 @@ impl Flist {
 
     #[inline(always)]
     fn fits(&self, found: Found, layout: Layout) -> bool {
-        // SAFETY: the lookup table lives as long as the heap's ladder; the descriptor is
-        // that of a live chunk of this arena.
-        let (expected, slab) = unsafe {
-            let expected = (*self.front.lookup).first_at_least(layout.size());
-            (expected, (*found.descriptor).slab as usize)
-        };
-        (expected == slab && layout.align() <= self.front.alignment)
-            || self.fits_slow(found, layout)
+        // SAFETY: the lookup table lives as long as the ladder; the chunk is live and this
+        // arena's.
+        unsafe {
+            found.is_for(&*self.front.lookup, self.front.alignment, layout)
+                || self.fits_slow(found, layout)
+        }
     }
 
     #[cold]

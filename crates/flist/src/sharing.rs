@@ -405,13 +405,11 @@ impl Sharing {
 
     #[inline(always)]
     fn fits(&self, found: Found, layout: Layout) -> bool {
-        // SAFETY: the lookup table lives as long as the ladder; the descriptor is that of
-        // a live chunk of this arena.
-        let (expected, slab) = unsafe {
-            let expected = (*self.lookup).first_at_least(layout.size());
-            (expected, (*found.descriptor).slab as usize)
-        };
-        (expected == slab && layout.align() <= self.alignment) || self.fits_slow(found, layout)
+        // SAFETY: the lookup table lives as long as the ladder; the chunk is live and this
+        // arena's.
+        unsafe {
+            found.is_for(&*self.lookup, self.alignment, layout) || self.fits_slow(found, layout)
+        }
     }
 
     #[cold]

@@ -214,6 +214,12 @@ const CASES: &[Case] = &[
         act: |heap| heap.free(offset(heap.alloc(4 << 20, 8), 1_000_000)),
     },
     Case {
+        name: "extent-of-another-length",
+        says: &["misuse in free_sized(0x", "the size is wrong", "; slab 102400"],
+        // Both sizes are served by the same slab of the ladder.
+        act: |heap| heap.free_sized(heap.alloc(100_000, 8), 102_401, 8),
+    },
+    Case {
         name: "aligned-by-chance",
         says: &["misuse in free_sized(0x", "the alignment is wrong"],
         act: |heap| heap.free_sized(heap.alloc(24, 8), 24, 16),
