@@ -21,6 +21,7 @@ use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, Tag};
 use crate::leaving::Leaving;
 use crate::meta::Meta;
+use crate::os;
 use crate::pool::{OS_PAGE, Pool, reciprocal};
 use crate::reservation::{Reservation, Taken};
 use crate::slab::{MagazineBounds, Slab};
@@ -34,6 +35,9 @@ const LEAST_CHUNKS: usize = 8;
 
 /// And takes this many runs at most: 4 MiB.
 const MOST_RUNS: usize = (4 << 20) / RUN;
+
+/// A step of fresh memory of at least this many bytes is backed with pages at once.
+const LEAST_POPULATED: usize = 32 << 10;
 
 /// What the first step of a pool charges in an arena that is known to grow.
 const GROWING_STEP: usize = 64 << 10;
@@ -226,13 +230,13 @@ impl Heap {
             let taken = self.retained.take(table, runs as u32, 1, 0);
             taken.or_else(|| self.retained.take(table, least as u32, 1, 0))
         };
-        let span = match retained {
-            Some(span) => span,
+        let Taken { span, zero: fresh } = match retained {
+            Some(span) => Taken { span, zero: false },
             None => {
-                let Taken { span, .. } =
-                    reservation.take(runs as u32, RUN).ok_or_else(|| self.refused(runs * RUN))?;
+                let taken = reservation.take(runs as u32, RUN);
+                let taken = taken.ok_or_else(|| self.refused(runs * RUN))?;
                 self.runs += runs;
-                span
+                taken
             }
         };
         let count = (span.runs as usize * RUN / stride).min(self.max_chunks);
@@ -256,6 +260,7 @@ impl Heap {
         unsafe {
             let runs = (span.first, span.runs);
             pool.write(Pool::new(start, states, stride, index as u16, runs, count as u32));
+            (*pool).fresh = fresh;
             for run in span.first..span.end() {
                 let descriptor = table.at(run);
                 (*descriptor).start = start.as_ptr();
@@ -299,6 +304,9 @@ impl Heap {
                 step = ((*pool).ready as usize + 1) * (*pool).stride;
                 step = step.next_multiple_of(OS_PAGE) - (*pool).charged;
                 self.charge(step)?;
+            }
+            if (*pool).fresh && step >= LEAST_POPULATED {
+                os::populate((*pool).start.add((*pool).charged), step);
             }
             let ready = (*pool).ready;
             (*pool).grow(step);

@@ -71,6 +71,8 @@ pub(crate) struct Pool {
     pub(crate) slab: u16,
     /// Whether the pool is in its slab's list of pools to refill from.
     pub(crate) listed: bool,
+    /// Whether its memory was never touched before.
+    pub(crate) fresh: bool,
     /// That list.
     pub(crate) prev_listed: *mut Pool,
     pub(crate) next_listed: *mut Pool,
@@ -103,6 +105,7 @@ impl Pool {
             hint: 0,
             slab,
             listed: false,
+            fresh: false,
             prev_listed: null(),
             next_listed: null(),
             prev: null(),

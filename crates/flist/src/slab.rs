@@ -34,7 +34,9 @@ const MAGAZINE_LEAST: u32 = 2;
 /// A new magazine's room; it grows when it runs empty or full.
 const MAGAZINE_FIRST: u32 = 16;
 /// How many times a magazine's bytes a depot may hold.
-const DEPOT_MAGAZINES: usize = 8;
+const DEPOT_SHARE: usize = 8;
+/// And how many magazines: those of small chunks have more slots than chunks.
+const DEPOT_MOST: usize = 16;
 
 /// A stack of chunks of one slab. All zero bytes is one without room.
 #[repr(C, align(32))]
@@ -162,7 +164,8 @@ impl MagazineBounds {
 
     /// How many full magazines of `stride` bytes a chunk a depot may hold.
     pub(crate) fn depot(self, stride: usize) -> u32 {
-        (self.bytes * DEPOT_MAGAZINES / (self.most(stride) as usize * stride)) as u32
+        let full = self.most(stride) as usize * stride;
+        (self.bytes * DEPOT_SHARE / full).min(DEPOT_MOST) as u32
     }
 }
 
