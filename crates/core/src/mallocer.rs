@@ -41,6 +41,13 @@ use crate::info::{Info, SlabUse};
 /// }
 /// ```
 ///
+/// Beyond what each method promises, the suite asks of a heap that
+///
+/// * the least capacity it opens with holds a chunk of one byte, and is at most 64 KiB;
+/// * at least half of its capacity can be handed out, whatever the one size;
+/// * memory that chunks of one size leave serves chunks of any other;
+/// * a release, and the drop, refund its budget at once and in full.
+///
 /// # Shapes and units
 ///
 /// Sizes are bytes, alignments are powers of two in bytes. A size of 0 is served
