@@ -1,14 +1,16 @@
 //! A heap whose backend is chosen at run time.
 //!
 //! [`Dynamic`] is an enum over the backends, and every call is a `match` on it:
-//! one compare that a processor predicts, where a trait object would be a call that
+//! compares that a processor predicts, where a trait object would be a call that
 //! nobody can inline. `enum_dispatch` writes the matches; it needs trait and enum in
 //! one crate, so the trait it dispatches on lives here and says again what
 //! [`Mallocer`] says.
 //!
-//! flist's fast path is so short that a call would cost half as much again. So the
-//! three methods of it ask for flist first, inlined into the caller, and only then go
-//! to the match of all, which is too large to inline.
+//! flist's fast path is so short that it would feel a call, or a jump table, which is
+//! what a match of four becomes. So the match is in two steps: flist or a library, then
+//! which library; the first step of the fast path is inlined into the caller always.
+//! Its tag has a byte of its own at the start of the heap, where a tag that hides in an
+//! unused value of some field would have to be fetched and decoded.
 //!
 //! A backend that is not compiled in is a type without values, `absent::Absent`. Its
 //! variant takes no space and its match arm is never reached, so the compiler drops
@@ -99,8 +101,8 @@ trait Heap {
     fn budget(&self) -> &Budget;
 }
 
-/// Writes every method of [`Heap`] as a call of the same method of `$trait` on
-/// `$heap`, from [`Mallocer`] to [`Heap`] and back, but for those of the fast path.
+/// Writes the methods of [`Heap`], but for those of the fast path, as calls of the same
+/// methods of `$trait` on `$heap`: once from [`Mallocer`] to [`Heap`] and once back.
 macro_rules! forward {
     ($self:ident => $trait:ident, $heap:expr) => {
         #[inline]
@@ -175,58 +177,53 @@ macro_rules! forward {
     };
 }
 
-/// Writes the methods of the fast path in the same way, inlined as `$inline` says.
-macro_rules! forward_fast {
-    ($self:ident => $trait:ident, $heap:expr, $($inline:tt)*) => {
-        #[$($inline)*]
-        fn try_alloc(&$self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-            $trait::try_alloc($heap, layout)
-        }
+impl<M: Mallocer> Heap for M {
+    forward!(self => Mallocer, self);
 
-        #[$($inline)*]
-        unsafe fn free(&$self, chunk: NonNull<u8>) {
-            // SAFETY: as above.
-            unsafe { $trait::free($heap, chunk) }
-        }
+    #[inline(always)]
+    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        Mallocer::try_alloc(self, layout)
+    }
 
-        #[$($inline)*]
-        unsafe fn free_sized(&$self, chunk: NonNull<u8>, layout: Layout) {
-            // SAFETY: as above.
-            unsafe { $trait::free_sized($heap, chunk, layout) }
-        }
-    };
-}
+    #[inline(always)]
+    unsafe fn free(&self, chunk: NonNull<u8>) {
+        // SAFETY: the contract is the same, and the caller keeps it.
+        unsafe { Mallocer::free(self, chunk) }
+    }
 
-/// A backend whose fast path is inlined where it is called.
-struct Inline<M>(M);
-
-impl<M: Mallocer> Heap for Inline<M> {
-    forward!(self => Mallocer, &self.0);
-    forward_fast!(self => Mallocer, &self.0, inline(always));
-}
-
-/// A backend whose fast path is a call: it calls a C library anyway.
-struct OutOfLine<M>(M);
-
-impl<M: Mallocer> Heap for OutOfLine<M> {
-    forward!(self => Mallocer, &self.0);
-    forward_fast!(self => Mallocer, &self.0, inline(never));
+    #[inline(always)]
+    unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { Mallocer::free_sized(self, chunk, layout) }
+    }
 }
 
 #[enum_dispatch(Heap)]
+#[repr(u8)]
 enum OneThread {
-    Flist(Inline<Flist>),
-    Malloc(OutOfLine<Malloc>),
-    Jemalloc(OutOfLine<Jemalloc>),
-    Mimalloc(OutOfLine<Mimalloc>),
+    Flist(Flist),
+    Library(Library),
 }
 
 #[enum_dispatch(Heap)]
+enum Library {
+    Malloc(Malloc),
+    Jemalloc(Jemalloc),
+    Mimalloc(Mimalloc),
+}
+
+#[enum_dispatch(Heap)]
+#[repr(u8)]
 enum AnyThread {
-    Flist(Inline<SharedFlist>),
-    Malloc(OutOfLine<SharedMalloc>),
-    Jemalloc(OutOfLine<SharedJemalloc>),
-    Mimalloc(OutOfLine<SharedMimalloc>),
+    Flist(SharedFlist),
+    Library(SharedLibrary),
+}
+
+#[enum_dispatch(Heap)]
+enum SharedLibrary {
+    Malloc(SharedMalloc),
+    Jemalloc(SharedJemalloc),
+    Mimalloc(SharedMimalloc),
 }
 
 /// A heap of any backend that is compiled in, for one thread.
@@ -240,7 +237,9 @@ pub struct Dynamic(OneThread);
 pub struct SharedDynamic(AnyThread);
 
 macro_rules! dynamic {
-    ($dynamic:ident, $heap:ident: $flist:ty, $malloc:ty, $jemalloc:ty, $mimalloc:ty) => {
+    (
+        $dynamic:ident($heap:ident: $flist:ty, $library:ident: $malloc:ty, $jemalloc:ty, $mimalloc:ty)
+    ) => {
         impl $dynamic {
             /// Opens an empty heap of `backend`.
             ///
@@ -252,21 +251,24 @@ macro_rules! dynamic {
                 backend: Backend,
                 config: &Config,
             ) -> Result<$dynamic, BuildError> {
-                Ok($dynamic(match backend.checked()? {
-                    Backend::Flist => $heap::Flist(Inline(<$flist>::open(config)?)),
-                    Backend::Malloc => $heap::Malloc(OutOfLine(<$malloc>::open(config)?)),
-                    Backend::Jemalloc => $heap::Jemalloc(OutOfLine(<$jemalloc>::open(config)?)),
-                    Backend::Mimalloc => $heap::Mimalloc(OutOfLine(<$mimalloc>::open(config)?)),
-                }))
+                let library = match backend.checked()? {
+                    Backend::Flist => {
+                        return Ok($dynamic($heap::Flist(<$flist>::open(config)?)));
+                    }
+                    Backend::Malloc => $library::Malloc(<$malloc>::open(config)?),
+                    Backend::Jemalloc => $library::Jemalloc(<$jemalloc>::open(config)?),
+                    Backend::Mimalloc => $library::Mimalloc(<$mimalloc>::open(config)?),
+                };
+                Ok($dynamic($heap::Library(library)))
             }
 
             /// Which backend this heap has.
             pub fn backend(&self) -> Backend {
                 match &self.0 {
                     $heap::Flist(_) => Backend::Flist,
-                    $heap::Malloc(_) => Backend::Malloc,
-                    $heap::Jemalloc(_) => Backend::Jemalloc,
-                    $heap::Mimalloc(_) => Backend::Mimalloc,
+                    $heap::Library($library::Malloc(_)) => Backend::Malloc,
+                    $heap::Library($library::Jemalloc(_)) => Backend::Jemalloc,
+                    $heap::Library($library::Mimalloc(_)) => Backend::Mimalloc,
                 }
             }
         }
@@ -288,8 +290,8 @@ macro_rules! dynamic {
             #[inline(always)]
             fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
                 match &self.0 {
-                    $heap::Flist(flist) => flist.try_alloc(layout),
-                    others => others.try_alloc(layout),
+                    $heap::Flist(flist) => Heap::try_alloc(flist, layout),
+                    $heap::Library(library) => Heap::try_alloc(library, layout),
                 }
             }
 
@@ -298,8 +300,8 @@ macro_rules! dynamic {
                 // SAFETY: the contract is the same, and the caller keeps it.
                 unsafe {
                     match &self.0 {
-                        $heap::Flist(flist) => flist.free(chunk),
-                        others => others.free(chunk),
+                        $heap::Flist(flist) => Heap::free(flist, chunk),
+                        $heap::Library(library) => Heap::free(library, chunk),
                     }
                 }
             }
@@ -309,8 +311,8 @@ macro_rules! dynamic {
                 // SAFETY: as above.
                 unsafe {
                     match &self.0 {
-                        $heap::Flist(flist) => flist.free_sized(chunk, layout),
-                        others => others.free_sized(chunk, layout),
+                        $heap::Flist(flist) => Heap::free_sized(flist, chunk, layout),
+                        $heap::Library(library) => Heap::free_sized(library, chunk, layout),
                     }
                 }
             }
@@ -324,5 +326,8 @@ macro_rules! dynamic {
     };
 }
 
-dynamic!(Dynamic, OneThread: Flist, Malloc, Jemalloc, Mimalloc);
-dynamic!(SharedDynamic, AnyThread: SharedFlist, SharedMalloc, SharedJemalloc, SharedMimalloc);
+dynamic!(Dynamic(OneThread: Flist, Library: Malloc, Jemalloc, Mimalloc));
+dynamic!(SharedDynamic(
+    AnyThread: SharedFlist,
+    SharedLibrary: SharedMalloc, SharedJemalloc, SharedMimalloc
+));
