@@ -35,6 +35,7 @@ use crate::leaving::Leaving;
 use crate::misuse;
 use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
+use crate::reservation::Reservation;
 use crate::slab::Magazines;
 
 /// A new arena's id. Ids are never used again.
@@ -84,6 +85,29 @@ struct Front {
 const _: () = assert!(size_of::<Front>() == 64);
 
 impl Flist {
+    /// Gives what released arenas left behind, single and shared, back to the system;
+    /// returns how many bytes.
+    ///
+    /// Memory of a released arena stays with the process, up to 256 MiB, so that the next
+    /// arena needs no system call and no page fault.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use mallocer_core::{Config, Mallocer};
+    /// use mallocer_flist::Flist;
+    ///
+    /// let heap = Flist::open(&Config::default())?;
+    /// heap.try_alloc(Layout::new::<[u8; 1 << 20]>()).unwrap();
+    /// drop(heap);
+    /// assert!(Flist::trim() >= 1 << 20);
+    /// # Ok::<(), mallocer_core::ConfigError>(())
+    /// ```
+    pub fn trim() -> usize {
+        Reservation::made().map_or(0, Reservation::trim)
+    }
+
     fn new(config: &Config) -> Result<Flist, ConfigError> {
         let smallest = config.ladder.slabs()[0].next_multiple_of(OS_PAGE);
         config.check("flist", smallest)?;

@@ -15,7 +15,7 @@
 use core::ptr;
 use core::time::Duration;
 
-use mallocer_core::{AllocError, Budget, Config, Hints, Info, Ladder, SlabUse};
+use mallocer_core::{AllocError, Budget, Config, Hints, Info, Ladder, MAX_CAPACITY, SlabUse};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, Tag};
@@ -331,7 +331,9 @@ impl Heap {
             + self.attached.as_ref().map_or(0, |attached| attached.meta.used())
             + self.runs * size_of::<Descriptor>();
         let heap = self.budget.used().max(self.heap);
-        Info::new(self.budget.capacity(), heap, alloc, overhead).with_nested(heap - self.heap)
+        // A heap without a budget may take all there is to take.
+        let capacity = self.budget.capacity().min(MAX_CAPACITY);
+        Info::new(capacity, heap, alloc, overhead).with_nested(heap - self.heap)
     }
 
     /// How the slab at `index` is used, if it has memory.

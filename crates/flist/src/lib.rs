@@ -63,11 +63,3 @@ mod tests;
 pub use flist::Flist;
 pub use global::Global;
 pub use shared::SharedFlist;
-
-/// Gives what released arenas left behind back to the system; returns how many bytes.
-///
-/// A released arena's memory stays with the process, up to 256 MiB, so that the next
-/// arena needs no system call and no page fault.
-pub fn trim() -> usize {
-    reservation::Reservation::made().map_or(0, |ours| ours.trim())
-}
