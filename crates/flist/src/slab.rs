@@ -36,7 +36,7 @@ const MAGAZINE_FIRST: u32 = 16;
 /// How many times a magazine's bytes a depot may hold.
 const DEPOT_SHARE: usize = 8;
 /// And how many magazines: those of small chunks have more slots than chunks.
-const DEPOT_MOST: usize = 16;
+const DEPOT_MOST: usize = 8;
 
 /// A stack of chunks of one slab. All zero bytes is one without room.
 #[repr(C, align(32))]
