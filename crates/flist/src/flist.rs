@@ -324,7 +324,7 @@ impl Flist {
 
     /// The length of the live chunk at `address`, if there is one.
     #[inline]
-    fn len_of(&self, address: usize) -> Option<usize> {
+    pub(crate) fn len_of(&self, address: usize) -> Option<usize> {
         let found = self.find(address)?;
         // SAFETY: a live chunk of this arena.
         Some(unsafe { found.len(&self.ladder) })

@@ -222,7 +222,7 @@ impl Heap {
             return Err(AllocError::PoolLimit { slab, pools: pools as usize });
         }
         let least = (LEAST_CHUNKS.min(self.max_chunks) * stride).div_ceil(RUN);
-        let most = (self.max_chunks * stride).div_ceil(RUN).clamp(least, MOST_RUNS);
+        let most = (self.max_chunks * stride / RUN).clamp(least, MOST_RUNS);
         let runs = (least << pools.min(6)).min(most);
 
         // SAFETY: the retained store is this arena's.
@@ -240,8 +240,9 @@ impl Heap {
             }
         };
         let count = (span.runs as usize * RUN / stride).min(self.max_chunks);
+        let states_bytes = states_bytes(span.runs, stride);
         let record = self.meta().take(size_of::<Pool>());
-        let states = self.meta().take_zeroed(states_bytes(count));
+        let states = self.meta().take_zeroed(states_bytes);
         let (Some(record), Some(states)) = (record, states) else {
             // SAFETY: the blocks and the span were taken above and are not used.
             unsafe {
@@ -250,7 +251,7 @@ impl Heap {
                 }
                 self.leave(span, retained.is_some(), Leaving::Process);
             }
-            return Err(self.refused(states_bytes(count)));
+            return Err(self.refused(states_bytes));
         };
         let pool = record.cast::<Pool>().as_ptr();
         let start = reservation.start_of(span.first);
@@ -397,8 +398,8 @@ impl Heap {
     }
 }
 
-/// State bytes of a pool of `count` chunks: one more, for what a pointer behind the
-/// last chunk leads to.
-pub(crate) fn states_bytes(count: usize) -> usize {
-    count + 1
+/// State bytes of a pool: one for every place in its runs where a chunk could start, also
+/// behind the last, since any address in them leads to one.
+pub(crate) fn states_bytes(runs: u32, stride: usize) -> usize {
+    (runs as usize * RUN).div_ceil(stride)
 }

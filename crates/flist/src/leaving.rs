@@ -40,7 +40,7 @@ impl Heap {
         // SAFETY: the caller's promise; neighbours in the list are alive.
         unsafe {
             debug_assert!((*pool).is_empty());
-            let Pool { states, charged, first_run, runs, count, free, slab, prev, next, .. } =
+            let Pool { states, charged, first_run, runs, stride, free, slab, prev, next, .. } =
                 pool.read();
             let slab = self.slab(slab as usize);
             slab.unlist(pool);
@@ -58,7 +58,7 @@ impl Heap {
             table.clear(first_run, runs);
             let meta = self.meta();
             if let Some(states) = NonNull::new(states) {
-                meta.give(states, states_bytes(count as usize));
+                meta.give(states, states_bytes(runs, stride));
             }
             if let Some(pool) = NonNull::new(pool) {
                 meta.give(pool.cast(), size_of::<Pool>());

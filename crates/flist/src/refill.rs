@@ -125,7 +125,8 @@ impl Heap {
                 return;
             }
             let cap = (*magazine).cap();
-            if self.slab(index).full < self.magazines.depot(stride)
+            if cap == self.magazines.most(stride)
+                && self.slab(index).full < self.magazines.depot(stride)
                 && let Some(empty) = self.meta().take(magazine_bytes(cap))
             {
                 self.slab(index).store(magazine, empty.cast().as_ptr());

@@ -203,6 +203,31 @@ fn max_pools_is_a_named_error() {
 }
 
 #[test]
+fn only_chunks_are_live_in_pools_with_an_unused_end() {
+    // Bookkeeping that an arena before this one has written to.
+    let before = Flist::open(&Config::default()).unwrap();
+    let dirty = before.try_alloc(Layout::new::<[u8; 4 << 20]>()).unwrap();
+    // SAFETY: the chunk is ours, all of it.
+    unsafe { dirty.cast::<u8>().write_bytes(1, dirty.len()) };
+    drop(before);
+
+    for (size, max_chunks) in [(96, 3), (8, 20_480), (1, 65_535)] {
+        let mut config = Config::default();
+        config.max_chunks = max_chunks;
+        config.ladder = Ladder::from_slabs(&[1, 8, 96]).unwrap();
+        let heap = Flist::open(&config).unwrap();
+        let chunks: Vec<usize> = (0..50_000)
+            .map(|_| heap.try_alloc(Layout::from_size_align(size, 1).unwrap()).unwrap())
+            .map(|chunk| chunk.cast::<u8>().addr().get())
+            .collect();
+        let (first, last) = (chunks.iter().min().unwrap(), chunks.iter().max().unwrap());
+        let runs = first & !0xffff..last | 0xffff;
+        let live = runs.filter(|&address| heap.len_of(address).is_some()).count();
+        assert_eq!(live, chunks.len(), "slab {size}, {max_chunks} chunks in a pool");
+    }
+}
+
+#[test]
 fn extents_grow_in_place_and_shrink() {
     let heap = Flist::open(&config(1 << 30)).unwrap();
     let layout = |size| Layout::from_size_align(size, 8).unwrap();
