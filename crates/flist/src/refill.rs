@@ -13,10 +13,10 @@ use core::ptr::NonNull;
 
 use mallocer_core::AllocError;
 
-use crate::descriptor::RUN_SHIFT;
+use crate::descriptor::{Kind, RUN_SHIFT, Tag};
 use crate::heap::Heap;
 use crate::leaving::Leaving;
-use crate::pool::{FREE, Slot};
+use crate::pool::{FREE, Slot, locate};
 use crate::slab::{Magazine, Magazines, Slab, magazine_bytes};
 
 impl Heap {
@@ -253,14 +253,24 @@ impl Heap {
         let base = reservation.base().addr().get();
         let enough = self.magazines.most(self.stride(index)) as usize;
         let slab: *mut Slab = self.slab(index);
-        // SAFETY: the chunk's run has a descriptor that leads to its pool.
+        // SAFETY: the chunk's run has a descriptor. If that is of a pool of this arena, and
+        // leads from the chunk to the same state, the chunk is one of that pool.
         unsafe {
-            if *slot.state == FREE {
+            let offset = slot.chunk.addr() - base;
+            let one = self.descriptor((offset >> RUN_SHIFT) as u32);
+            // A chunk that was freed twice may come when it is in its pool already, or its
+            // pool is gone.
+            let known =
+                (*one).tag() == Tag::new(self.id, Kind::Live) && !(*one).pool.is_null() && {
+                    let (at, exact) =
+                        locate(slot.chunk.addr() - (*one).start.addr(), (*one).reciprocal);
+                    exact && slot.state == (*one).states.wrapping_add(at)
+                };
+            if !known || *slot.state == FREE {
                 self.twice = Some(slot.chunk.addr());
                 return;
             }
-            let run = (slot.chunk.addr() - base) >> RUN_SHIFT;
-            let pool = (*self.descriptor(run as u32)).pool;
+            let pool = (*one).pool;
             (*pool).put(slot);
             (*slab).free += 1;
             (*slab).out -= 1;

@@ -229,7 +229,10 @@ impl Reservation {
             unsafe { free.dirty.put(self.descriptors, span) };
         }
         if free.dirty.runs() > DIRTY_RUNS_KEPT {
-            self.clean(&mut free, DIRTY_RUNS_KEPT);
+            // Down to half, so that it is long until the next time: span by span at the
+            // limit, every release would decommit as much as it gives, and cut all dirty
+            // spans to pieces too small for a large pool.
+            self.clean(&mut free, DIRTY_RUNS_KEPT / 2);
         }
     }
 
@@ -395,6 +398,21 @@ mod tests {
         assert_eq!((clean.span, clean.zero), (one.span, true));
         // SAFETY: the span is ours.
         unsafe { assert_eq!(start.add(3 * RUN).read(), 0) };
+    }
+
+    #[test]
+    fn what_small_arenas_leave_serves_large_pools_too() {
+        let reservation = Reservation::make(1 << 30).unwrap();
+        let spans: Vec<Span> = (0..6_000).map(|_| reservation.take(2, RUN).unwrap().span).collect();
+        for span in spans {
+            // SAFETY: taken above, never used.
+            unsafe { reservation.give(core::iter::once(span)) };
+        }
+        let kept = reservation.free.lock().dirty.runs();
+        assert!((DIRTY_RUNS_KEPT / 2..=DIRTY_RUNS_KEPT).contains(&kept));
+        for pool in 0..kept / 64 {
+            assert!(!reservation.take(64, RUN).unwrap().zero, "pool {pool} of {kept} runs");
+        }
     }
 
     #[test]

@@ -82,6 +82,23 @@ fn every_request_gets_the_smallest_slab() {
 }
 
 #[test]
+fn a_hundred_thousand_random_requests_get_the_smallest_slab() {
+    let mut random = 1u64;
+    for _ in 0..100_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // Half of them anywhere up to 1 TiB, half with any number of bits.
+        let mut size = (random >> 24) as usize + 1;
+        if random & 1 << 20 != 0 {
+            size >>= (random >> 8) % 40;
+        }
+        for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16] {
+            let expected = ladder.slabs().partition_point(|&slab| slab < size);
+            assert_eq!(ladder.find(size, 8), Some(SlabIndex::new(expected)), "size {size}");
+        }
+    }
+}
+
+#[test]
 fn no_bucket_of_the_default_ladders_holds_two_boundaries() {
     for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16] {
         for at in 32..BUCKETS {
