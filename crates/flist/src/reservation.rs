@@ -13,7 +13,8 @@
 //!
 //! Arenas take spans of runs and give them back when they are released. What comes
 //! back is kept as it is (*dirty*) and serves the next arena without a system call;
-//! what exceeds [`DIRTY_RUNS_KEPT`] is decommitted (*clean*: it reads as zero).
+//! when that is more than [`DIRTY_RUNS_KEPT`], half of it is decommitted (*clean*: it reads
+//! as zero).
 //! Dirty spans go first, then clean ones, and only then the frontier moves:
 //!
 //! ```text
