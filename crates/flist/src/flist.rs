@@ -297,12 +297,12 @@ impl Flist {
 
     #[inline(always)]
     fn fits(&self, found: Found, layout: Layout) -> bool {
-        // SAFETY: the lookup table lives as long as the ladder; the chunk is live and this
-        // arena's.
-        unsafe {
-            found.is_for(&*self.front.lookup, self.front.alignment, layout)
-                || self.fits_slow(found, layout)
-        }
+        // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
+        let serves = unsafe {
+            let slab = (*found.descriptor).slab as usize;
+            (*self.front.magazines.get().at(slab)).serves(layout.size())
+        };
+        (serves && layout.align() <= self.front.alignment) || self.fits_slow(found, layout)
     }
 
     #[cold]

@@ -1,9 +1,8 @@
 //! From an address to the live chunk there: what every free begins with.
 
-use core::alloc::Layout;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use mallocer_core::{Ladder, Table};
+use mallocer_core::Ladder;
 
 use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
 use crate::heap::Heap;
@@ -36,30 +35,6 @@ impl Found {
         // SAFETY: the descriptor is that of a live chunk, so nobody changes it.
         let one = unsafe { &*self.descriptor };
         if one.pool.is_null() { one.extent_bytes } else { ladder.slabs()[one.slab as usize] }
-    }
-
-    /// Whether the chunk is from the slab that serves `layout`, as far as two compares
-    /// tell: `false` asks for a closer look, as every extent does.
-    ///
-    /// # Safety
-    ///
-    /// The chunk is live, and of an arena with that lookup table, whose slabs are all
-    /// multiples of `alignment`.
-    #[inline(always)]
-    pub(crate) unsafe fn is_for(self, lookup: &Table, alignment: usize, layout: Layout) -> bool {
-        // SAFETY: the descriptor is that of a live chunk.
-        let one = unsafe { &*self.descriptor };
-        let slab = one.slab as usize;
-        // SAFETY: a slab is one of the table, or that behind its last.
-        let (least, most) = unsafe {
-            let below = slab.wrapping_sub(1);
-            let below = if slab == 0 { 0 } else { *lookup.slabs.get_unchecked(below) };
-            (below + usize::from(slab > 0), *lookup.slabs.get_unchecked(slab))
-        };
-        layout.align() <= alignment
-            && layout.size() >= least
-            && layout.size() <= most
-            && !one.pool.is_null()
     }
 
     /// Makes the chunk hold `size` bytes at a multiple of `align` where it is; `None` if

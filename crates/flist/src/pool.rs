@@ -178,19 +178,16 @@ impl Pool {
         wanted
     }
 
-    /// Takes one chunk back.
+    /// Takes the chunk at `index` back.
     ///
     /// # Safety
     ///
-    /// The slot is a chunk of this pool that is not in it.
+    /// The slot is that chunk of this pool, which is not in it.
     #[inline]
-    pub(crate) unsafe fn put(&mut self, slot: Slot) {
-        // SAFETY: the state byte is one of this pool's, so the distance is its index.
-        unsafe {
-            slot.state.write(FREE);
-            let index = slot.state.offset_from(self.states) as u32;
-            self.hint = self.hint.min(index);
-        }
+    pub(crate) unsafe fn put(&mut self, slot: Slot, index: u32) {
+        // SAFETY: the state byte is one of this pool's.
+        unsafe { slot.state.write(FREE) };
+        self.hint = self.hint.min(index);
         self.free += 1;
         debug_assert!(self.free <= self.ready);
     }
@@ -320,7 +317,7 @@ mod tests {
         let mut lowest = usize::MAX;
         for slot in all.iter().step_by(3).chain(all.iter().skip(1).step_by(3)) {
             // SAFETY: taken above.
-            unsafe { pool.put(*slot) };
+            unsafe { pool.put(*slot, slot.state.offset_from(pool.states) as u32) };
             lowest = lowest.min(slot.chunk.addr());
             pool.check_invariants();
         }

@@ -16,7 +16,7 @@ use mallocer_core::AllocError;
 use crate::descriptor::{Kind, RUN_SHIFT, Tag};
 use crate::heap::Heap;
 use crate::leaving::Leaving;
-use crate::pool::{FREE, Slot, locate};
+use crate::pool::{FREE, Pool, Slot, locate};
 use crate::slab::{Magazine, Magazines, Slab, magazine_bytes};
 
 impl Heap {
@@ -152,6 +152,7 @@ impl Heap {
                 self.meta().give(empty.cast(), magazine_bytes(cap));
             }
             (*magazine).replace(slots, most, most);
+            (*magazine).set_sizes(self.sizes(index));
         }
         true
     }
@@ -215,8 +216,16 @@ impl Heap {
                 self.meta().give(old_slots.cast(), magazine_bytes(old));
             }
             (*magazine).replace(slots, cap, len);
+            (*magazine).set_sizes(self.sizes(index));
         }
         true
+    }
+
+    /// The requests that the slab at `index` serves at its own alignment, in bytes.
+    fn sizes(&self, index: usize) -> core::ops::RangeInclusive<usize> {
+        let slabs = self.ladder.slabs();
+        let least = if index == 0 { 0 } else { slabs[index - 1] + 1 };
+        least..=slabs[index]
     }
 
     /// Puts the `count` oldest chunks of a magazine back into their pools.
@@ -231,12 +240,13 @@ impl Heap {
         // SAFETY: the caller's promise.
         unsafe {
             debug_assert!(count <= (*magazine).len());
-            for at in 0..count as usize {
-                self.put_chunk(*(*magazine).slots().add(at), index);
+            let slots = (*magazine).slots();
+            let mut at = 0;
+            while at < count {
+                at += self.put_chunks(slots.add(at as usize), count - at, index);
             }
             let rest = (*magazine).len() - count;
             if rest > 0 {
-                let slots = (*magazine).slots();
                 slots.copy_from(slots.add(count as usize), rest as usize);
             }
             (*magazine).set_len(rest);
@@ -247,33 +257,73 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// The slot is a chunk of a pool of the slab at `index`.
+    /// The slot was a chunk of a pool of the slab at `index`.
     pub(crate) unsafe fn put_chunk(&mut self, slot: Slot, index: usize) {
-        let Some(reservation) = self.reservation() else { return };
+        // SAFETY: passed on.
+        unsafe { self.put_chunks(&slot, 1, index) };
+    }
+
+    /// Puts the first of `count` chunks back into its pool, and those that follow it from
+    /// the same pool; returns how many. Notes a chunk that is there already.
+    ///
+    /// # Safety
+    ///
+    /// There is at least one, and all were chunks of pools of the slab at `index`.
+    unsafe fn put_chunks(&mut self, slots: *const Slot, count: u32, index: usize) -> u32 {
+        let Some(reservation) = self.reservation() else { return count };
         let base = reservation.base().addr().get();
-        let enough = self.magazines.most(self.stride(index)) as usize;
+        let tag = Tag::new(self.id, Kind::Live);
         let slab: *mut Slab = self.slab(index);
         // SAFETY: the chunk's run has a descriptor. If that is of a pool of this arena, and
-        // leads from the chunk to the same state, the chunk is one of that pool.
+        // leads from a chunk to the same state, the chunk is one of that pool.
         unsafe {
-            let offset = slot.chunk.addr() - base;
+            let offset = (*slots).chunk.addr() - base;
             let one = self.descriptor((offset >> RUN_SHIFT) as u32);
+            let pool = (*one).pool;
             // A chunk that was freed twice may come when it is in its pool already, or its
             // pool is gone.
-            let known =
-                (*one).tag() == Tag::new(self.id, Kind::Live) && !(*one).pool.is_null() && {
-                    let (at, exact) =
-                        locate(slot.chunk.addr() - (*one).start.addr(), (*one).reciprocal);
-                    exact && slot.state == (*one).states.wrapping_add(at)
-                };
-            if !known || *slot.state == FREE {
-                self.twice = Some(slot.chunk.addr());
-                return;
+            if (*one).tag() != tag || pool.is_null() {
+                self.twice = Some((*slots).chunk.addr());
+                return 1;
             }
-            let pool = (*one).pool;
-            (*pool).put(slot);
-            (*slab).free += 1;
-            (*slab).out -= 1;
+            let (start, bytes) = ((*pool).start.addr(), (*pool).span_bytes());
+            let (reciprocal, states) = ((*one).reciprocal, (*one).states);
+            let (mut seen, mut put) = (0, 0);
+            while seen < count {
+                let slot = *slots.add(seen as usize);
+                let inside = slot.chunk.addr().wrapping_sub(start);
+                if inside >= bytes {
+                    break;
+                }
+                seen += 1;
+                let (at, exact) = locate(inside, reciprocal);
+                let known = exact && slot.state == states.wrapping_add(at);
+                if !known || *slot.state == FREE {
+                    self.twice = Some(slot.chunk.addr());
+                    continue;
+                }
+                (*pool).put(slot, at as u32);
+                put += 1;
+            }
+            (*slab).free += put;
+            (*slab).out -= put;
+            if put > 0 {
+                self.note_put(pool, index);
+            }
+            seen
+        }
+    }
+
+    /// Lists a pool that chunks came back to, or dissolves it.
+    ///
+    /// # Safety
+    ///
+    /// The pool is one of the slab at `index`, and is not used by the caller afterwards.
+    unsafe fn note_put(&mut self, pool: *mut Pool, index: usize) {
+        let enough = self.magazines.most(self.stride(index)) as usize;
+        let slab: *mut Slab = self.slab(index);
+        // SAFETY: the caller's promise.
+        unsafe {
             if !(*pool).listed {
                 (*slab).list(pool);
             }

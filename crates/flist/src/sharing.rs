@@ -405,11 +405,11 @@ impl Sharing {
 
     #[inline(always)]
     fn fits(&self, found: Found, layout: Layout) -> bool {
-        // SAFETY: the lookup table lives as long as the ladder; the chunk is live and this
-        // arena's.
-        unsafe {
-            found.is_for(&*self.lookup, self.alignment, layout) || self.fits_slow(found, layout)
-        }
+        let serves = self.magazines().is_some_and(|magazines| {
+            // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
+            unsafe { (*magazines.at((*found.descriptor).slab as usize)).serves(layout.size()) }
+        });
+        (serves && layout.align() <= self.alignment) || self.fits_slow(found, layout)
     }
 
     #[cold]

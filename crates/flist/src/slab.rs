@@ -18,6 +18,7 @@
 //! Three pointers instead of one, a length and a room: the fast paths compare and store
 //! one of them, and compute no address.
 
+use core::ops::RangeInclusive;
 use core::ptr;
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Relaxed;
@@ -46,12 +47,28 @@ pub(crate) struct Magazine {
     top: AtomicPtr<Slot>,
     base: *mut Slot,
     limit: *mut Slot,
+    /// The smallest request that the slab serves, in bytes, and how many sizes it
+    /// serves: for a sized free. None as long as there is no room.
+    least: u32,
+    sizes: u32,
 }
 
 impl Magazine {
     pub(crate) const fn empty() -> Magazine {
         let null = ptr::null_mut;
-        Magazine { top: AtomicPtr::new(null()), base: null(), limit: null() }
+        Magazine { top: AtomicPtr::new(null()), base: null(), limit: null(), least: 0, sizes: 0 }
+    }
+
+    /// Says which sizes the slab serves.
+    pub(crate) fn set_sizes(&mut self, sizes: RangeInclusive<usize>) {
+        self.least = *sizes.start() as u32;
+        self.sizes = (sizes.end() - sizes.start() + 1) as u32;
+    }
+
+    /// Whether the slab serves `size` bytes; `false` also if that is not known yet.
+    #[inline(always)]
+    pub(crate) fn serves(&self, size: usize) -> bool {
+        size.wrapping_sub(self.least as usize) < self.sizes as usize
     }
 
     /// How many chunks there are.
