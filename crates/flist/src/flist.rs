@@ -302,17 +302,16 @@ impl Flist {
             let slab = (*found.descriptor).slab as usize;
             (*self.front.magazines.get().at(slab)).serves(layout.size())
         };
-        (serves && layout.align() <= self.front.alignment) || self.fits_slow(found, layout)
+        (serves && layout.align() <= self.front.alignment)
+            || self.fits_slow(found.descriptor, found.slot.chunk.addr(), layout)
     }
 
+    /// As `fits`, looked at closely. In single words, as `push_slow`.
     #[cold]
-    fn fits_slow(&self, found: Found, layout: Layout) -> bool {
-        let address = found.slot.chunk.addr();
-        // SAFETY: as in `fits`; the heap is only read.
-        unsafe {
-            let one = &*found.descriptor;
-            misuse::fits(self.heap(), one, address, layout.size(), layout.align())
-        }
+    #[inline(never)]
+    fn fits_slow(&self, descriptor: *mut Descriptor, address: usize, layout: Layout) -> bool {
+        // SAFETY: a descriptor of a live chunk of this arena; the heap is only read.
+        unsafe { misuse::fits(self.heap(), &*descriptor, address, layout.size(), layout.align()) }
     }
 
     /// What is wrong with `address`, after `put` or `len_of` refused it.

@@ -39,7 +39,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, MisuseKind};
 
 use crate::cache::ThreadCache;
-use crate::descriptor::{Kind, Tag};
+use crate::descriptor::{Descriptor, Kind, Tag};
 use crate::flist::next_id;
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
@@ -409,15 +409,18 @@ impl Sharing {
             // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
             unsafe { (*magazines.at((*found.descriptor).slab as usize)).serves(layout.size()) }
         });
-        (serves && layout.align() <= self.alignment) || self.fits_slow(found, layout)
+        (serves && layout.align() <= self.alignment)
+            || self.fits_slow(found.descriptor, found.slot.chunk.addr(), layout)
     }
 
+    /// As `fits`, looked at closely. In single words, so that nothing is spilled on the
+    /// way not taken.
     #[cold]
-    fn fits_slow(&self, found: Found, layout: Layout) -> bool {
-        let address = found.slot.chunk.addr();
+    #[inline(never)]
+    fn fits_slow(&self, descriptor: *mut Descriptor, address: usize, layout: Layout) -> bool {
         let heap = self.heap.lock();
         // SAFETY: a descriptor of a live chunk of this arena, which the lock keeps.
-        let one = unsafe { &*found.descriptor };
+        let one = unsafe { &*descriptor };
         misuse::fits(&heap, one, address, layout.size(), layout.align())
     }
 
