@@ -44,7 +44,7 @@ impl FreeList {
 }
 
 impl Subject for FreeList {
-    #[inline]
+    #[inline(always)]
     fn alloc(&self, layout: Layout) -> NonNull<u8> {
         let Some(chunk) = self.head.get() else { return self.grow(layout) };
         // SAFETY: a free chunk holds the link to the next, written by `free`.
@@ -52,7 +52,7 @@ impl Subject for FreeList {
         chunk
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn free(&self, chunk: NonNull<u8>, _: Layout) {
         // SAFETY: the chunk is free, aligned to 8 at least and holds a word.
         unsafe { chunk.cast().write(self.head.get()) };

@@ -33,15 +33,18 @@ pub trait Subject {
     unsafe fn release(&mut self);
 }
 
+// All calls are inlined by force, for every competitor alike: the compiler otherwise
+// decides by how often a workload is instantiated, and a call is a third of a pair.
+
 macro_rules! arenas {
     ($($arena:ident: $($bound:ident)*;)+) => {$(
         impl<M: Mallocer $(+ $bound)*> Subject for $arena<M> {
-            #[inline]
+            #[inline(always)]
             fn alloc(&self, layout: Layout) -> NonNull<u8> {
                 $arena::alloc(self, layout).cast()
             }
 
-            #[inline]
+            #[inline(always)]
             unsafe fn free(&self, chunk: NonNull<u8>, layout: Layout) {
                 // SAFETY: passed on.
                 unsafe { self.free_sized(chunk, layout) }
@@ -65,12 +68,12 @@ arenas! {
 pub struct WithoutSize<M: Mallocer>(pub Arena<M>);
 
 impl<M: Mallocer> Subject for WithoutSize<M> {
-    #[inline]
+    #[inline(always)]
     fn alloc(&self, layout: Layout) -> NonNull<u8> {
         self.0.alloc(layout).cast()
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn free(&self, chunk: NonNull<u8>, _: Layout) {
         // SAFETY: passed on.
         unsafe { self.0.free(chunk) }
@@ -87,14 +90,14 @@ impl<M: Mallocer> Subject for WithoutSize<M> {
 pub struct Library<A: GlobalAlloc>(pub A);
 
 impl<A: GlobalAlloc> Subject for Library<A> {
-    #[inline]
+    #[inline(always)]
     fn alloc(&self, layout: Layout) -> NonNull<u8> {
         debug_assert!(layout.size() > 0);
         // SAFETY: workloads do not ask for nothing.
         NonNull::new(unsafe { self.0.alloc(layout) }).expect("the library has memory")
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn free(&self, chunk: NonNull<u8>, layout: Layout) {
         // SAFETY: passed on.
         unsafe { self.0.dealloc(chunk.as_ptr(), layout) }
@@ -108,12 +111,12 @@ impl<A: GlobalAlloc> Subject for Library<A> {
 pub struct Bump(BumpArena);
 
 impl Subject for Bump {
-    #[inline]
+    #[inline(always)]
     fn alloc(&self, layout: Layout) -> NonNull<u8> {
         self.0.alloc_layout(layout)
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn free(&self, _: NonNull<u8>, _: Layout) {}
 
     unsafe fn release(&mut self) {

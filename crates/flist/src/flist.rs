@@ -314,6 +314,14 @@ impl Flist {
         unsafe { misuse::fits(self.heap(), &*descriptor, address, layout.size(), layout.align()) }
     }
 
+    /// Ends the program over `address`. Not inlined: a message needs a stack frame, and
+    /// with it a free would not be inlined either.
+    #[cold]
+    #[inline(never)]
+    fn misused(&self, operation: &'static str, address: usize, layout: Option<Layout>) -> ! {
+        self.diagnose(operation, address, layout).raise()
+    }
+
     /// What is wrong with `address`, after `put` or `len_of` refused it.
     #[cold]
     fn diagnose(&self, operation: &'static str, address: usize, layout: Option<Layout>) -> Misuse {
@@ -430,7 +438,7 @@ unsafe impl Mallocer for Flist {
     unsafe fn free(&self, chunk: NonNull<u8>) {
         let address = chunk.addr().get();
         if !self.put(address) {
-            self.diagnose("free", address, None).raise();
+            self.misused("free", address, None);
         }
     }
 
@@ -438,7 +446,7 @@ unsafe impl Mallocer for Flist {
     unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
         let address = chunk.addr().get();
         if !self.put_sized(address, layout) {
-            self.diagnose("free_sized", address, Some(layout)).raise();
+            self.misused("free_sized", address, Some(layout));
         }
     }
 

@@ -81,9 +81,9 @@ unsafe impl GlobalAlloc for Global {
     #[inline]
     unsafe fn dealloc(&self, chunk: *mut u8, layout: Layout) {
         if let Some(heap) = heap()
-            && let Err(misuse) = heap.put_sized("dealloc", chunk.addr(), layout)
+            && let Err(freed) = heap.put_sized(chunk.addr(), layout)
         {
-            abort(misuse);
+            misused(heap, chunk.addr(), layout, freed);
         }
     }
 
@@ -98,6 +98,13 @@ unsafe impl GlobalAlloc for Global {
             None => ptr::null_mut(),
         }
     }
+}
+
+/// Ends the program over a `dealloc`.
+#[cold]
+#[inline(never)]
+fn misused(heap: &Sharing, address: usize, layout: Layout, freed: bool) -> ! {
+    abort(heap.diagnose("dealloc", address, Some(layout), freed))
 }
 
 /// Writes the misuse to standard error, without allocating, and ends the process.

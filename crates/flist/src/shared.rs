@@ -62,6 +62,20 @@ fn checked<T>(result: Result<T, Misuse>) -> T {
     }
 }
 
+/// Ends the program over `address`. Not inlined: a message needs a stack frame, and with
+/// it a free would not be inlined either.
+#[cold]
+#[inline(never)]
+fn misused(
+    sharing: &Sharing,
+    operation: &'static str,
+    address: usize,
+    layout: Option<Layout>,
+    freed: bool,
+) -> ! {
+    sharing.diagnose(operation, address, layout, freed).raise()
+}
+
 // SAFETY: chunks come from pools and extents of this arena alone. A chunk leaves its pool
 // once, under the lock, and is then in one magazine or with one caller: magazines are
 // used by their own threads only, and move to and from the depot whole, under the lock.
@@ -96,12 +110,18 @@ unsafe impl Mallocer for SharedFlist {
 
     #[inline(always)]
     unsafe fn free(&self, chunk: NonNull<u8>) {
-        checked(self.sharing().put("free", chunk.addr().get()));
+        let address = chunk.addr().get();
+        if let Err(freed) = self.sharing().put(address) {
+            misused(self.sharing(), "free", address, None, freed);
+        }
     }
 
     #[inline(always)]
     unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
-        checked(self.sharing().put_sized("free_sized", chunk.addr().get(), layout));
+        let address = chunk.addr().get();
+        if let Err(freed) = self.sharing().put_sized(address, layout) {
+            misused(self.sharing(), "free_sized", address, Some(layout), freed);
+        }
     }
 
     unsafe fn chunk_len(&self, chunk: NonNull<u8>) -> usize {

@@ -373,34 +373,23 @@ impl Sharing {
         }
     }
 
-    /// Frees the chunk at `address`; `Err` says what is wrong with it.
+    /// Frees the chunk at `address`; `Err` says whether it was freed already, as far as
+    /// that is known without a lock.
     #[inline(always)]
-    pub(crate) fn put(&self, operation: &'static str, address: usize) -> Result<(), Misuse> {
-        match self.find(address) {
-            Ok(found) => {
-                self.push(found);
-                Ok(())
-            }
-            Err(freed) => Err(self.diagnose(operation, address, None, freed)),
-        }
+    pub(crate) fn put(&self, address: usize) -> Result<(), bool> {
+        self.push(self.find(address)?);
+        Ok(())
     }
 
     /// Frees the chunk at `address` if it can have been allocated for `layout`.
     #[inline(always)]
-    pub(crate) fn put_sized(
-        &self,
-        operation: &'static str,
-        address: usize,
-        layout: Layout,
-    ) -> Result<(), Misuse> {
-        match self.find(address) {
-            Ok(found) if self.fits(found, layout) => {
-                self.push(found);
-                Ok(())
-            }
-            Ok(_) => Err(self.diagnose(operation, address, Some(layout), false)),
-            Err(freed) => Err(self.diagnose(operation, address, Some(layout), freed)),
+    pub(crate) fn put_sized(&self, address: usize, layout: Layout) -> Result<(), bool> {
+        let found = self.find(address)?;
+        if !self.fits(found, layout) {
+            return Err(false);
         }
+        self.push(found);
+        Ok(())
     }
 
     #[inline(always)]
@@ -479,8 +468,9 @@ impl Sharing {
         }
     }
 
+    /// What is wrong with `address`, after it was refused.
     #[cold]
-    fn diagnose(
+    pub(crate) fn diagnose(
         &self,
         operation: &'static str,
         address: usize,
