@@ -75,7 +75,7 @@ pub(crate) struct Heap {
     pub(crate) runs: usize,
     /// The state byte of a chunk that is out of its pool, but not known to be live: the
     /// one-thread arena tells chunks in magazines from live ones by it, the shared arena
-    /// does not (see `shared`).
+    /// does not (see `sharing`).
     pub(crate) out_state: u8,
     /// A chunk that was in a magazine and in its pool at once, since the last look:
     /// freed twice.

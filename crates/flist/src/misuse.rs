@@ -17,7 +17,7 @@ use core::alloc::Layout;
 
 use mallocer_core::{Misuse, MisuseKind};
 
-use crate::descriptor::{Descriptor, Kind, RUN};
+use crate::descriptor::{Descriptor, Kind};
 use crate::heap::{Heap, Route};
 use crate::pool::{LIVE, OS_PAGE, locate};
 use crate::reservation::Reservation;
@@ -156,8 +156,7 @@ fn extent_around(reservation: &Reservation, run: u32) -> Option<u32> {
         let head = (1..run).rev().find(|&at| table.tag(at).kind() != Kind::Inner)?;
         let inside = table.tag(head).kind() == Kind::Live
             && (*table.at(head)).pool.is_null()
-            && run - head < (*table.at(head)).runs
-            && (run - head) as usize * RUN < (*table.at(head)).runs as usize * RUN;
+            && run - head < (*table.at(head)).runs;
         inside.then_some(head)
     }
 }
