@@ -54,7 +54,8 @@ fn heap() -> Option<&'static Sharing> {
 #[cold]
 fn open() -> Option<&'static Sharing> {
     static ENTERED: AtomicBool = AtomicBool::new(false);
-    let heap = PROCESS.get_or_make(|| Sharing::new(&Config::default(), Budget::UNLIMITED).ok())?;
+    let heap =
+        PROCESS.get_or_make(|| Sharing::new(&Config::default(), Budget::UNLIMITED, abort).ok())?;
     if !ENTERED.swap(true, Relaxed) {
         // SAFETY: a static stays where it is.
         unsafe { registry::enter(heap) };

@@ -15,7 +15,9 @@
 use core::ptr;
 use core::time::Duration;
 
-use mallocer_core::{AllocError, Budget, Config, Hints, Info, Ladder, MAX_CAPACITY, SlabUse};
+use mallocer_core::{
+    AllocError, Budget, Config, Hints, Info, Ladder, MAX_CAPACITY, Misuse, SlabUse,
+};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, Tag};
@@ -79,7 +81,7 @@ pub(crate) struct Heap {
     pub(crate) out_state: u8,
     /// A chunk that was in a magazine and in its pool at once, since the last look:
     /// freed twice.
-    pub(crate) twice: Option<usize>,
+    pub(crate) twice: Option<Misuse>,
     /// The magazines of the arena's threads, of its only one first of all.
     pub(crate) caches: *mut ThreadCache,
     pub(crate) magazines: MagazineBounds,

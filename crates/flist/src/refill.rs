@@ -11,7 +11,7 @@
 
 use core::ptr::NonNull;
 
-use mallocer_core::AllocError;
+use mallocer_core::{AllocError, Misuse, MisuseKind};
 
 use crate::descriptor::{Kind, RUN_SHIFT, Tag};
 use crate::heap::Heap;
@@ -283,7 +283,7 @@ impl Heap {
             // A chunk that was freed twice may come when it is in its pool already, or its
             // pool is gone.
             if (*one).tag() != tag || pool.is_null() {
-                self.twice = Some((*slots).chunk.addr());
+                self.note_twice((*slots).chunk.addr(), index);
                 return 1;
             }
             let (start, bytes) = ((*pool).start.addr(), (*pool).span_bytes());
@@ -299,7 +299,7 @@ impl Heap {
                 let (at, exact) = locate(inside, reciprocal);
                 let known = exact && slot.state == states.wrapping_add(at);
                 if !known || *slot.state == FREE {
-                    self.twice = Some(slot.chunk.addr());
+                    self.note_twice(slot.chunk.addr(), index);
                     continue;
                 }
                 (*pool).put(slot, at as u32);
@@ -312,6 +312,16 @@ impl Heap {
             }
             seen
         }
+    }
+
+    /// Notes that the chunk at `address` was freed twice. In words at once: what comes
+    /// next may dissolve its pool.
+    #[cold]
+    fn note_twice(&mut self, address: usize, index: usize) {
+        let mut misuse = Misuse::new(MisuseKind::DoubleFree, "free", address);
+        misuse.chunk = Some(address);
+        misuse.slab = Some(self.ladder.slabs()[index]);
+        self.twice = Some(misuse);
     }
 
     /// Lists a pool that chunks came back to, or dissolves it.

@@ -120,7 +120,16 @@ extern "C" fn end_thread(local: *mut libc::c_void) {
         give_back(local);
         thread
     };
-    each(&REGISTRY.lock(), |arena| arena.end_thread(thread));
+    let mut found = None;
+    each(&REGISTRY.lock(), |arena| {
+        if let Some(misuse) = arena.end_thread(thread) {
+            found = Some((arena.tell, misuse));
+        }
+    });
+    // Telling allocates, perhaps in an arena that this thread must register in anew.
+    if let Some((tell, misuse)) = found {
+        tell(misuse);
+    }
 }
 
 fn each(registry: &Registry, mut act: impl FnMut(&Sharing)) {

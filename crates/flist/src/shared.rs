@@ -82,7 +82,7 @@ fn misused(
 // The rest is as for `Flist`.
 unsafe impl Mallocer for SharedFlist {
     fn open(config: &Config) -> Result<SharedFlist, ConfigError> {
-        let sharing = Box::new(Sharing::new(config, config.budget())?);
+        let sharing = Box::new(Sharing::new(config, config.budget(), Misuse::raise)?);
         let sharing = NonNull::from(Box::leak(sharing));
         // SAFETY: it stays where it is until `drop` takes it out.
         unsafe { registry::enter(sharing.as_ptr()) };

@@ -67,6 +67,8 @@ pub(crate) struct Sharing {
     /// The first slab whose chunks may carry a tag, and how many there are.
     first_tagged: u16,
     tagged: u16,
+    /// How the program is told of misuse: a process-wide heap must not unwind.
+    pub(crate) tell: fn(Misuse) -> !,
     pub(crate) ladder: Ladder,
     pub(crate) budget: Budget,
     pub(crate) heap: Lock<Heap>,
@@ -80,7 +82,11 @@ unsafe impl Sync for Sharing {}
 unsafe impl Send for Sharing {}
 
 impl Sharing {
-    pub(crate) fn new(config: &Config, budget: Budget) -> Result<Sharing, ConfigError> {
+    pub(crate) fn new(
+        config: &Config,
+        budget: Budget,
+        tell: fn(Misuse) -> !,
+    ) -> Result<Sharing, ConfigError> {
         let smallest = config.ladder.slabs()[0].next_multiple_of(OS_PAGE);
         config.check("flist", smallest)?;
         let reservation = Reservation::get().ok_or(ConfigError::Library {
@@ -105,6 +111,7 @@ impl Sharing {
             first_tagged: first_tagged as u16,
             tagged: heap.pooled.saturating_sub(first_tagged) as u16,
             heap: Lock::new(heap),
+            tell,
             ladder,
             budget,
             links: UnsafeCell::new(Links::NONE),
@@ -336,7 +343,7 @@ impl Sharing {
         let Some(found) = (unsafe { self.place.find(tag, chunk.addr()) }) else {
             let misuse = diagnose(&heap, "free", chunk.addr(), None, true);
             drop(heap);
-            misuse.raise()
+            (self.tell)(misuse)
         };
         // SAFETY: the chunk is live and this arena's; the magazines are this thread's.
         unsafe {
@@ -366,10 +373,10 @@ impl Sharing {
 
     /// Ends a slow path: unlocks, and tells if a chunk was found twice meanwhile.
     fn unlock(&self, mut heap: Guard<'_, Heap>) {
-        if let Some(address) = heap.twice.take() {
-            let misuse = diagnose(&heap, "free", address, None, true);
-            drop(heap);
-            misuse.raise();
+        let twice = heap.twice.take();
+        drop(heap);
+        if let Some(misuse) = twice {
+            (self.tell)(misuse);
         }
     }
 
@@ -509,11 +516,11 @@ impl Sharing {
         self.tag.store(Tag::new(heap.id, Kind::Live).as_number(), Relaxed);
     }
 
-    /// Flushes what a thread that ends has here.
-    pub(crate) fn end_thread(&self, thread: u64) {
+    /// Flushes what a thread that ends has here; returns misuse that is found by it.
+    pub(crate) fn end_thread(&self, thread: u64) -> Option<Misuse> {
         let mut heap = self.heap.lock();
         heap.leave_cache(thread);
-        self.unlock(heap);
+        heap.twice.take()
     }
 }
 
@@ -525,7 +532,7 @@ fn diagnose(
     freed: bool,
 ) -> Misuse {
     let mut misuse = misuse::diagnose(heap, operation, address, layout);
-    if freed && misuse.kind != MisuseKind::Released {
+    if freed {
         misuse.kind = MisuseKind::DoubleFree;
     }
     misuse

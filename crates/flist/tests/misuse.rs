@@ -31,6 +31,7 @@ trait Heap {
     fn realloc(&self, chunk: NonNull<u8>, size: usize);
     fn chunk_len(&self, chunk: NonNull<u8>) -> usize;
     fn release(&self);
+    fn purge(&self);
     fn another(&self) -> Box<dyn Heap>;
 }
 
@@ -66,6 +67,10 @@ impl<M: Mallocer + 'static> Heap for M {
     fn release(&self) {
         // SAFETY: none; see above.
         unsafe { Mallocer::release(self) }
+    }
+
+    fn purge(&self) {
+        Mallocer::purge(self);
     }
 
     fn another(&self) -> Box<dyn Heap> {
@@ -161,6 +166,19 @@ const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "double-free-of-an-overwritten-chunk",
+        says: &["misuse in free(0x", "freed twice", "; slab 104"],
+        act: |heap| {
+            let chunk = heap.alloc(100, 8);
+            heap.free(chunk);
+            // SAFETY: none; see above. The memory is the arena's still.
+            unsafe { chunk.write_bytes(7, 100) };
+            // The shared form finds out when the second copy reaches the pool.
+            heap.free(chunk);
+            heap.purge();
+        },
+    },
+    Case {
         name: "double-free-of-an-extent",
         says: &["misuse in free(0x", "freed twice"],
         act: |heap| {
@@ -252,6 +270,19 @@ const GLOBAL_CASES: &[GlobalCase] = &[
         },
     },
     GlobalCase {
+        name: "global-double-free-late",
+        says: &["misuse in free(0x", "freed twice", "; slab 104"],
+        act: || {
+            free_twice_overwritten();
+            Global::purge();
+        },
+    },
+    GlobalCase {
+        name: "global-double-free-at-the-end-of-a-thread",
+        says: &["misuse in free(0x", "freed twice", "; slab 104"],
+        act: || std::thread::spawn(free_twice_overwritten).join().unwrap(),
+    },
+    GlobalCase {
         name: "global-wrong-size",
         says: &["misuse in dealloc(0x", "the size is wrong"],
         // SAFETY: none; see above.
@@ -260,6 +291,18 @@ const GLOBAL_CASES: &[GlobalCase] = &[
         },
     },
 ];
+
+/// Frees a chunk twice that the program overwrites between, so that its tag is gone.
+fn free_twice_overwritten() {
+    let layout = Layout::new::<[u8; 100]>();
+    // SAFETY: none; see above.
+    unsafe {
+        let chunk = Global.alloc(layout);
+        Global.dealloc(chunk, layout);
+        chunk.write_bytes(7, 100);
+        Global.dealloc(chunk, layout);
+    }
+}
 
 struct GlobalCase {
     name: &'static str,
