@@ -2,6 +2,7 @@
 # Which crate may know which:
 #
 #   core ← flist, malloc, jemalloc, mimalloc ← mallocer ← cli, benches
+#   flist ← preload
 #   core ← conformance, which tests may use
 #
 # Fails if a crate's tree of dependencies has a sibling that is not on its list, or if
@@ -17,6 +18,7 @@ built_on() {
     mallocer-core) ;;
     mallocer-flist | mallocer-malloc | mallocer-jemalloc | mallocer-mimalloc) echo mallocer-core ;;
     mallocer-conformance) echo mallocer-core ;;
+    mallocer-preload) echo mallocer-core mallocer-flist ;;
     mallocer) echo mallocer-core "$backends" ;;
     mallocer-cli | mallocer-benches) echo mallocer mallocer-core "$backends" ;;
     *) return 1 ;;

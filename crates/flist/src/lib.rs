@@ -18,7 +18,8 @@
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
 //! | `flist` | the arena for one thread |
 //! | `cache`, `local`, `registry` | a thread's magazines; how it finds them; how it ends |
-//! | `sharing`, `shared`, `global` | the arena for any thread, and for the process |
+//! | `sharing`, `shared` | the arena for any thread |
+//! | `process`, `global` | the heap of a whole process |
 //!
 //! A request picks a slab from the ladder; the slab's magazine has a chunk ready. A
 //! free finds the chunk's pool by its address alone, checks that it is the start of a
@@ -50,6 +51,7 @@ mod once;
 mod os;
 mod place;
 mod pool;
+mod process;
 mod refill;
 mod registry;
 mod reservation;
@@ -62,4 +64,5 @@ mod tests;
 
 pub use flist::Flist;
 pub use global::Global;
+pub use process::{Process, abort};
 pub use shared::SharedFlist;

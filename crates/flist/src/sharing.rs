@@ -475,6 +475,11 @@ impl Sharing {
         }
     }
 
+    /// Whether `address` lies in the reservation.
+    pub(crate) fn may_hold(&self, address: usize) -> bool {
+        address.wrapping_sub(self.place.base.addr()) < self.place.bytes
+    }
+
     /// What is wrong with `address`, after it was refused.
     #[cold]
     pub(crate) fn diagnose(

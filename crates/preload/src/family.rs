@@ -1,0 +1,156 @@
+//! `malloc`, `calloc`, `realloc`, `free`, and their variants.
+//!
+//! What the manual pages leave open is done as glibc does it:
+//!
+//! * zero bytes are a chunk like any other: unique, and to be freed;
+//! * `realloc` to zero bytes frees the chunk and returns null, with `errno` untouched;
+//! * `free` leaves `errno` as it is.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use libc::{ENOMEM, size_t};
+
+use crate::errno::fail;
+use crate::heap::{ALIGN, HEAP, layout};
+
+/// Allocates `size` bytes.
+#[unsafe(no_mangle)]
+extern "C" fn malloc(size: size_t) -> *mut c_void {
+    match layout(size, ALIGN).and_then(|layout| HEAP.alloc(layout)) {
+        Some(chunk) => chunk.cast().as_ptr(),
+        None => fail(ENOMEM),
+    }
+}
+
+/// Allocates `count` times `size` bytes, all zero.
+#[unsafe(no_mangle)]
+extern "C" fn calloc(count: size_t, size: size_t) -> *mut c_void {
+    let layout = count.checked_mul(size).and_then(|bytes| layout(bytes, ALIGN));
+    match layout.and_then(|layout| HEAP.alloc_zeroed(layout)) {
+        Some(chunk) => chunk.cast().as_ptr(),
+        None => fail(ENOMEM),
+    }
+}
+
+/// Frees a chunk; null is nothing to free.
+///
+/// # Safety
+///
+/// The chunk is from here, and is not used afterwards.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn free(chunk: *mut c_void) {
+    if !chunk.is_null() {
+        // SAFETY: passed on.
+        unsafe { HEAP.free("free", chunk.cast()) }
+    }
+}
+
+/// An old name of [`free`].
+///
+/// # Safety
+///
+/// As [`free`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cfree(chunk: *mut c_void) {
+    // SAFETY: passed on.
+    unsafe { free(chunk) }
+}
+
+/// Frees a chunk that was asked for with `size` bytes (C23).
+///
+/// # Safety
+///
+/// As [`free`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free_sized(chunk: *mut c_void, size: size_t) {
+    // SAFETY: passed on.
+    unsafe { free_known("free_sized", chunk, size, ALIGN) }
+}
+
+/// Frees a chunk that was asked for with `size` bytes at `align` (C23).
+///
+/// # Safety
+///
+/// As [`free`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn free_aligned_sized(chunk: *mut c_void, align: size_t, size: size_t) {
+    // SAFETY: passed on.
+    unsafe { free_known("free_aligned_sized", chunk, size, align) }
+}
+
+/// Frees a chunk whose size and alignment the program says. Where they cannot be those of
+/// any chunk, they are not believed.
+///
+/// # Safety
+///
+/// As [`free`].
+#[inline(always)]
+pub(crate) unsafe fn free_known(
+    operation: &'static str,
+    chunk: *mut c_void,
+    size: size_t,
+    align: size_t,
+) {
+    if chunk.is_null() {
+        return;
+    }
+    // SAFETY: passed on.
+    unsafe {
+        match layout(size, align.max(ALIGN)) {
+            Some(layout) => HEAP.free_sized(operation, chunk.cast(), layout),
+            None => HEAP.free(operation, chunk.cast()),
+        }
+    }
+}
+
+/// Makes a chunk hold `size` bytes; the old one is as it was if there is no memory.
+///
+/// # Safety
+///
+/// As [`free`], if this succeeds.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn realloc(chunk: *mut c_void, size: size_t) -> *mut c_void {
+    if chunk.is_null() {
+        return malloc(size);
+    }
+    // SAFETY: passed on.
+    unsafe {
+        if size == 0 {
+            HEAP.free("realloc", chunk.cast());
+            return ptr::null_mut();
+        }
+        match layout(size, ALIGN).and_then(|to| HEAP.realloc("realloc", chunk.cast(), to)) {
+            Some(moved) => moved.cast().as_ptr(),
+            None => fail(ENOMEM),
+        }
+    }
+}
+
+/// Makes a chunk hold `count` times `size` bytes.
+///
+/// # Safety
+///
+/// As [`realloc`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn reallocarray(chunk: *mut c_void, count: size_t, size: size_t) -> *mut c_void {
+    match count.checked_mul(size) {
+        // SAFETY: passed on.
+        Some(bytes) => unsafe { realloc(chunk, bytes) },
+        None => fail(ENOMEM),
+    }
+}
+
+/// The bytes of a chunk that the program may use; 0 for null.
+///
+/// # Safety
+///
+/// The chunk is from here, and not freed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc_usable_size(chunk: *mut c_void) -> size_t {
+    if chunk.is_null() {
+        return 0;
+    }
+    // SAFETY: passed on.
+    unsafe { HEAP.chunk_len("malloc_usable_size", chunk.cast()) }
+}
