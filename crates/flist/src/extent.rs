@@ -220,7 +220,7 @@ impl Heap {
 
     fn count_extent(&mut self, slab: usize, extents: isize, bytes: isize) {
         let slab = self.slab(slab);
-        slab.out = slab.out.wrapping_add_signed(extents);
+        slab.ready = slab.ready.wrapping_add_signed(extents);
         slab.pools = slab.pools.wrapping_add_signed(extents as i32);
         slab.heap = slab.heap.wrapping_add_signed(bytes);
     }

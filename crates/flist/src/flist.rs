@@ -36,7 +36,7 @@ use crate::misuse;
 use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
 use crate::reservation::Reservation;
-use crate::slab::Magazines;
+use crate::slab::{Magazines, Slab};
 
 /// A new arena's id. Ids are never used again.
 pub(crate) fn next_id() -> u64 {
@@ -65,6 +65,8 @@ pub struct Flist {
     front: Front,
     ladder: Ladder,
     budget: Budget,
+    /// The heap's slabs, once it has memory.
+    slabs: Cell<*mut Slab>,
     heap: UnsafeCell<Heap>,
 }
 
@@ -124,7 +126,8 @@ impl Flist {
             bytes: Cell::new(0),
             descriptors: Cell::new(ptr::null_mut()),
         };
-        Ok(Flist { front, ladder, budget, heap: UnsafeCell::new(heap) })
+        let slabs = Cell::new(ptr::null_mut());
+        Ok(Flist { front, ladder, budget, slabs, heap: UnsafeCell::new(heap) })
     }
 
     /// The heap, for a slow path.
@@ -149,6 +152,7 @@ impl Flist {
         if cache.is_null() {
             return Err(heap.refused(size_of::<ThreadCache>()));
         }
+        self.slabs.set(heap.slab(0));
         self.front.magazines.set(ThreadCache::magazines(cache));
         self.front.base.set(reservation.base().as_ptr());
         self.front.descriptors.set(reservation.descriptors().0);
@@ -190,13 +194,35 @@ impl Flist {
             let magazine = self.front.magazines.get().at((*descriptor).slab as usize);
             if !(*magazine).push(slot) {
                 // In single words, so that nothing is spilled on the way not taken.
-                return self.push_slow(descriptor, slot.chunk, slot.state);
+                return self.push_full(descriptor, slot.chunk, slot.state);
             }
             slot.state.write(CACHED);
         }
     }
 
     /// Frees a chunk whose magazine is full, or that is an extent.
+    ///
+    /// Where the depot is full, too, it goes back into its pool at once: there is no lock
+    /// to take for it, and nothing is gained by moving older chunks there instead. That is
+    /// all but one in a hundred frees of a program that frees much at once, so the calls
+    /// that need more are left to another function, and this one is a leaf.
+    #[inline(never)]
+    fn push_full(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
+        // SAFETY: called from outside through `free`; the heap calls nothing back. The
+        // chunk is live and this arena's, so its slab is one of the heap's, and its state
+        // lies as many bytes behind the first as there are chunks before it.
+        unsafe {
+            let pool = (*descriptor).pool;
+            let slab = self.slabs.get().add((*descriptor).slab as usize);
+            if pool.is_null() || !(*slab).is_depot_full() {
+                return self.push_slow(descriptor, chunk, state);
+            }
+            let place = state.offset_from((*descriptor).states) as u32;
+            self.heap().put_known(pool, Slot { chunk, state }, place, slab);
+        }
+    }
+
+    /// Frees a chunk whose magazine is full and may go to the depot, or that is an extent.
     #[cold]
     #[inline(never)]
     fn push_slow(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
@@ -209,8 +235,8 @@ impl Flist {
                 return heap.free_extent(descriptor);
             }
             let magazine = self.front.magazines.get().at(index);
-            heap.flush(magazine, index);
             let slot = Slot { chunk, state };
+            heap.flush(magazine, index);
             state.write(CACHED);
             if !(*magazine).push(slot) {
                 heap.put_chunk(slot, index);

@@ -281,10 +281,15 @@ impl Heap {
             if retained.is_some() {
                 (*pool).grow(span.runs as usize * RUN);
             }
-            let (free, charged) = ((*pool).free as usize, (*pool).charged);
+            let (ready, charged) = ((*pool).ready as usize, (*pool).charged);
+            let most = self.magazines.most(stride);
+            let depot_most = self.magazines.depot(stride);
             let slab = self.slab(index);
+            slab.magazine_most = most;
+            slab.depot_most = depot_most;
             slab.pools += 1;
-            slab.free += free;
+            slab.ready += ready;
+            slab.free += ready;
             slab.heap += charged;
             slab.list(pool);
         }
@@ -316,6 +321,7 @@ impl Heap {
             let more = ((*pool).ready - ready) as usize;
             let slab = self.slab((*pool).slab as usize);
             slab.heap += step;
+            slab.ready += more;
             slab.free += more;
         }
         Ok(())
@@ -350,7 +356,7 @@ impl Heap {
         }
         // Extents above the largest slab are counted with it.
         let size = slabs[index.min(slabs.len() - 1)];
-        let chunks = if index < self.pooled { self.live(index, slab) } else { slab.out };
+        let chunks = if index < self.pooled { self.live(index, slab) } else { slab.ready };
         let alloc = self.live_bytes(index, size, slab);
         Some(SlabUse::new(size, slab.pools as usize, chunks, slab.heap, alloc))
     }
@@ -372,7 +378,7 @@ impl Heap {
                 cache = (*cache).next;
             }
         }
-        slab.out.saturating_sub(ready)
+        slab.out().saturating_sub(ready)
     }
 
     /// Checks the equations of this module, and those of every pool.

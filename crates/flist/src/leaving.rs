@@ -45,6 +45,7 @@ impl Heap {
             let slab = self.slab(slab as usize);
             slab.unlist(pool);
             slab.pools -= 1;
+            slab.ready -= free as usize;
             slab.free -= free as usize;
             slab.heap -= charged;
             if prev.is_null() {

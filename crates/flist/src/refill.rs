@@ -102,7 +102,6 @@ impl Heap {
                 let taken = (*pool).take(slots.add(got as usize), wanted - got, out_state);
                 got += taken;
                 (*slab).free -= taken as usize;
-                (*slab).out += taken as usize;
                 if !(*pool).has_room() {
                     (*slab).unlist(pool);
                 }
@@ -241,10 +240,7 @@ impl Heap {
         unsafe {
             debug_assert!(count <= (*magazine).len());
             let slots = (*magazine).slots();
-            let mut at = 0;
-            while at < count {
-                at += self.put_chunks(slots.add(at as usize), count - at, index);
-            }
+            self.put_chunks(slots, count, index);
             let rest = (*magazine).len() - count;
             if rest > 0 {
                 slots.copy_from(slots.add(count as usize), rest as usize);
@@ -263,54 +259,64 @@ impl Heap {
         unsafe { self.put_chunks(&slot, 1, index) };
     }
 
-    /// Puts the first of `count` chunks back into its pool, and those that follow it from
-    /// the same pool; returns how many. Notes a chunk that is there already.
+    /// Puts `count` chunks back into their pools. Notes a chunk that is there already.
+    ///
+    /// Chunks that were freed at random come from another pool each: no branch here
+    /// depends on which.
     ///
     /// # Safety
     ///
-    /// There is at least one, and all were chunks of pools of the slab at `index`.
-    unsafe fn put_chunks(&mut self, slots: *const Slot, count: u32, index: usize) -> u32 {
-        let Some(reservation) = self.reservation() else { return count };
+    /// All were chunks of pools of the slab at `index`.
+    unsafe fn put_chunks(&mut self, slots: *const Slot, count: u32, index: usize) {
+        let Some(reservation) = self.reservation() else { return };
         let base = reservation.base().addr().get();
+        let table = reservation.descriptors();
         let tag = Tag::new(self.id, Kind::Live);
         let slab: *mut Slab = self.slab(index);
-        // SAFETY: the chunk's run has a descriptor. If that is of a pool of this arena, and
-        // leads from a chunk to the same state, the chunk is one of that pool.
-        unsafe {
-            let offset = (*slots).chunk.addr() - base;
-            let one = self.descriptor((offset >> RUN_SHIFT) as u32);
-            let pool = (*one).pool;
-            // A chunk that was freed twice may come when it is in its pool already, or its
-            // pool is gone.
-            if (*one).tag() != tag || pool.is_null() {
-                self.note_twice((*slots).chunk.addr(), index);
-                return 1;
-            }
-            let (start, bytes) = ((*pool).start.addr(), (*pool).span_bytes());
-            let (reciprocal, states) = ((*one).reciprocal, (*one).states);
-            let (mut seen, mut put) = (0, 0);
-            while seen < count {
-                let slot = *slots.add(seen as usize);
-                let inside = slot.chunk.addr().wrapping_sub(start);
-                if inside >= bytes {
-                    break;
-                }
-                seen += 1;
-                let (at, exact) = locate(inside, reciprocal);
-                let known = exact && slot.state == states.wrapping_add(at);
+        for at in 0..count as usize {
+            // SAFETY: the chunk's run has a descriptor. If that is of a pool of this arena,
+            // and leads from a chunk to the same state, the chunk is one of that pool.
+            unsafe {
+                let slot = *slots.add(at);
+                let one = table.at(((slot.chunk.addr() - base) >> RUN_SHIFT) as u32);
+                let (start, states) = ((*one).start.addr(), (*one).states);
+                let (place, exact) = locate(slot.chunk.addr().wrapping_sub(start), (*one).reciprocal);
+                // A chunk that was freed twice may come when it is in its pool already, or
+                // its pool is gone.
+                let known = (*one).tag() == tag
+                    && exact
+                    && slot.state == states.wrapping_add(place)
+                    && !(*one).pool.is_null();
                 if !known || *slot.state == FREE {
                     self.note_twice(slot.chunk.addr(), index);
                     continue;
                 }
-                (*pool).put(slot, at as u32);
-                put += 1;
+                self.put_known((*one).pool, slot, place as u32, slab);
             }
-            (*slab).free += put;
-            (*slab).out -= put;
-            if put > 0 {
-                self.note_put(pool, index);
+        }
+    }
+
+    /// Puts a chunk back that is known to be out of its pool.
+    ///
+    /// # Safety
+    ///
+    /// The slot is the chunk number `place` of `pool`, which is one of `slab`, one of this
+    /// arena's; the pool may be gone afterwards.
+    #[inline(always)]
+    pub(crate) unsafe fn put_known(
+        &mut self,
+        pool: *mut Pool,
+        slot: Slot,
+        place: u32,
+        slab: *mut Slab,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            (*pool).put(slot, place);
+            (*slab).free += 1;
+            if !(*pool).listed || (*pool).is_empty() {
+                self.note_put(pool, slab);
             }
-            seen
         }
     }
 
@@ -328,10 +334,10 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// The pool is one of the slab at `index`, and is not used by the caller afterwards.
-    unsafe fn note_put(&mut self, pool: *mut Pool, index: usize) {
-        let enough = self.magazines.most(self.stride(index)) as usize;
-        let slab: *mut Slab = self.slab(index);
+    /// The pool is one of `slab`, which is this arena's, and is not used by the caller
+    /// afterwards.
+    #[cold]
+    unsafe fn note_put(&mut self, pool: *mut Pool, slab: *mut Slab) {
         // SAFETY: the caller's promise.
         unsafe {
             if !(*pool).listed {
@@ -339,6 +345,7 @@ impl Heap {
             }
             let full_grown = (*pool).ready == (*pool).count;
             let others = (*slab).free - (*pool).free as usize;
+            let enough = (*slab).magazine_most as usize;
             if (*pool).is_empty() && full_grown && others >= enough {
                 self.retire(pool, Leaving::Retained);
             }

@@ -12,7 +12,7 @@
 //!                         the next chunk to hand out is the one below
 //! depot ──▶ │ 0 │ 1 │ …                    │ link ──▶ next full magazine
 //!
-//! live chunks = out − Σ (top − base) − full × room
+//! live chunks = ready − free − Σ (top − base) − full × room
 //! ```
 //!
 //! Three pointers instead of one, a length and a room: the fast paths compare and store
@@ -191,28 +191,42 @@ pub(crate) fn magazine_bytes(cap: u32) -> usize {
     (cap as usize + 1) * size_of::<Slot>()
 }
 
-/// One slab of an arena. All zero bytes is one without memory.
-#[repr(C)]
+/// One slab of an arena, in a cache line. All zero bytes is one without memory.
+#[repr(C, align(64))]
 pub(crate) struct Slab {
     /// The depot: the first of `full` full magazines.
     depot: *mut Slot,
     /// Pools that have room, the one to take from first.
     pub(crate) listed: *mut Pool,
-    /// Chunks out of their pools: with callers, and in magazines. For extents, how many
-    /// there are.
-    pub(crate) out: usize,
-    /// Chunks that are charged and in their pools.
+    /// Chunks that are charged. For extents, how many there are.
+    pub(crate) ready: usize,
+    /// Of those, how many are in their pools: neither with callers nor in magazines.
     pub(crate) free: usize,
     /// Bytes charged for pools (extents) of this slab.
     pub(crate) heap: usize,
     /// How many pools (extents) there are.
     pub(crate) pools: u32,
     pub(crate) full: u32,
+    /// The largest room of a magazine, in chunks.
+    pub(crate) magazine_most: u32,
+    /// The most full magazines that the depot holds.
+    pub(crate) depot_most: u32,
 }
 
-const _: () = assert!(size_of::<Slab>() == 48);
+const _: () = assert!(size_of::<Slab>() == 64);
 
 impl Slab {
+    /// Chunks out of their pools: with callers, and in magazines.
+    pub(crate) fn out(&self) -> usize {
+        self.ready - self.free
+    }
+
+    /// Whether the depot takes no more full magazines.
+    #[inline(always)]
+    pub(crate) fn is_depot_full(&self) -> bool {
+        self.full >= self.depot_most
+    }
+
     /// Sends a full magazine to the depot, which goes on with `empty`.
     ///
     /// # Safety
