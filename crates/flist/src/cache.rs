@@ -5,8 +5,8 @@
 //!                  │ thread, next        one magazine for each slab …        │
 //! ```
 //!
-//! The one-thread arena has one cache, of thread [`ONLY`]. The shared arena owns the caches of all its threads: they are blocks of its bookkeeping,
-//! and go with it when it is released. A thread that ends flushes its cache and leaves
+//! The one-thread arena has one cache, of thread [`ONLY`]. The shared arena owns the caches
+//! of all its threads: they are blocks of its bookkeeping, and go with it when it is released. A thread that ends flushes its cache and leaves
 //! it to the next one. Only the thread that a cache belongs to uses its magazines;
 //! `thread` and `next` are changed under the arena's lock.
 
@@ -15,6 +15,7 @@ use core::ptr;
 use mallocer_core::MAX_SLABS;
 
 use crate::heap::Heap;
+use crate::pool::{Bare, Slot};
 use crate::slab::{Magazine, Magazines};
 
 /// The number under which the one-thread arena has its cache.
@@ -23,15 +24,15 @@ pub(crate) const ONLY: u64 = 1;
 /// The magazines of an arena that has no memory yet: none of them has anything.
 static NO_MAGAZINES: NoMagazines = NoMagazines([const { Magazine::empty() }; MAX_SLABS + 1]);
 
-struct NoMagazines([Magazine; MAX_SLABS + 1]);
+struct NoMagazines([Magazine<Bare>; MAX_SLABS + 1]);
 
 // SAFETY: never written: a magazine without room is only ever read.
 unsafe impl Sync for NoMagazines {}
 
-impl Magazines {
+impl<S: Slot> Magazines<S> {
     /// Magazines without anything, and without room.
-    pub(crate) fn none() -> Magazines {
-        Magazines(ptr::addr_of!(NO_MAGAZINES.0).cast::<Magazine>().cast_mut())
+    pub(crate) fn none() -> Magazines<S> {
+        Magazines(ptr::addr_of!(NO_MAGAZINES.0).cast::<Magazine<S>>().cast_mut())
     }
 }
 
@@ -46,13 +47,13 @@ pub(crate) struct ThreadCache {
 impl ThreadCache {
     /// The magazines of a cache, one for each slab.
     #[inline(always)]
-    pub(crate) fn magazines(cache: *mut ThreadCache) -> Magazines {
+    pub(crate) fn magazines<S>(cache: *mut ThreadCache) -> Magazines<S> {
         // They lie behind the head.
         Magazines(cache.wrapping_add(1).cast())
     }
 }
 
-impl Heap {
+impl<S: Slot> Heap<S> {
     /// The cache of thread number `thread`: its own, else a free one, else a new one;
     /// null if there is no memory for it.
     pub(crate) fn cache_of(&mut self, thread: u64) -> *mut ThreadCache {
@@ -67,7 +68,7 @@ impl Heap {
                 (*free).thread = thread;
                 return free;
             }
-            let magazines = (self.ladder.slabs().len() + 1) * size_of::<Magazine>();
+            let magazines = (self.ladder.slabs().len() + 1) * size_of::<Magazine<S>>();
             let bytes = size_of::<ThreadCache>() + magazines;
             let Ok(_) = self.attach() else { return ptr::null_mut() };
             let Some(cache) = self.meta().take_zeroed(bytes) else { return ptr::null_mut() };

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     /// The last run of such spans, if they have several.
     CleanTail = 5,
     DirtyTail = 6,
+    /// Part of a pool without magazines, in a shared arena.
+    Exact = 7,
 }
 
 impl Tag {
@@ -76,6 +78,7 @@ impl Tag {
             4 => Kind::Dirty,
             5 => Kind::CleanTail,
             6 => Kind::DirtyTail,
+            7 => Kind::Exact,
             _ => Kind::Inner,
         }
     }

@@ -18,7 +18,7 @@ use mallocer_core::{AllocError, MAX_CAPACITY};
 use crate::descriptor::{Descriptor, Kind, RUN, Tag};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
-use crate::pool::{CACHED, LIVE, OS_PAGE};
+use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
 use crate::reservation::Taken;
 use crate::slab::Magazines;
 use crate::spans::Span;
@@ -37,7 +37,7 @@ pub(crate) struct Extent {
     pub(crate) zero: bool,
 }
 
-impl Heap {
+impl<S: Slot> Heap<S> {
     /// Takes an extent of at least `size` bytes at a multiple of `align`. If capacity
     /// refuses, what the arena and these magazines keep is given up first.
     ///
@@ -46,7 +46,7 @@ impl Heap {
     /// The arena is attached, and the magazines are the caller's own.
     pub(crate) unsafe fn take_extent(
         &mut self,
-        magazines: Magazines,
+        magazines: Magazines<S>,
         size: usize,
         align: usize,
     ) -> Result<Extent, AllocError> {

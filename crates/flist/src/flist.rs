@@ -34,7 +34,7 @@ use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::misuse;
 use crate::place::{Found, Place};
-use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
+use crate::pool::{CACHED, LIVE, Marked, OS_PAGE};
 use crate::reservation::Reservation;
 use crate::slab::{Magazines, Slab};
 
@@ -67,7 +67,7 @@ pub struct Flist {
     budget: Budget,
     /// The heap's slabs, once it has memory.
     slabs: Cell<*mut Slab>,
-    heap: UnsafeCell<Heap>,
+    heap: UnsafeCell<Heap<Marked>>,
 }
 
 #[repr(align(64))]
@@ -77,7 +77,7 @@ struct Front {
     alignment: usize,
     tag: Tag,
     /// The arena's magazines; until the first allocation empty ones.
-    magazines: Cell<Magazines>,
+    magazines: Cell<Magazines<Marked>>,
     /// The reservation; until the first allocation, of no bytes.
     base: Cell<*mut u8>,
     bytes: Cell<usize>,
@@ -137,13 +137,13 @@ impl Flist {
     /// No other reference to it is alive: the caller is a method that was called from
     /// outside, and calls nothing that comes back here meanwhile.
     #[expect(clippy::mut_from_ref, reason = "the cell is single-threaded and never re-entered")]
-    unsafe fn heap(&self) -> &mut Heap {
+    unsafe fn heap(&self) -> &mut Heap<Marked> {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.heap.get() }
     }
 
     /// Finds the heap a place in the process, if it has none yet.
-    fn attach(&self, heap: &mut Heap) -> Result<(), AllocError> {
+    fn attach(&self, heap: &mut Heap<Marked>) -> Result<(), AllocError> {
         if self.front.bytes.get() != 0 {
             return Ok(());
         }
@@ -188,15 +188,15 @@ impl Flist {
     /// Puts a found chunk on its slab's magazine.
     #[inline(always)]
     fn push(&self, found: Found) {
-        let Found { descriptor, slot } = found;
+        let Found { descriptor, chunk, state } = found;
         // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
         unsafe {
             let magazine = self.front.magazines.get().at((*descriptor).slab as usize);
-            if !(*magazine).push(slot) {
+            if !(*magazine).push(Marked { chunk, state }) {
                 // In single words, so that nothing is spilled on the way not taken.
-                return self.push_full(descriptor, slot.chunk, slot.state);
+                return self.push_full(descriptor, chunk, state);
             }
-            slot.state.write(CACHED);
+            state.write(CACHED);
         }
     }
 
@@ -218,7 +218,7 @@ impl Flist {
                 return self.push_slow(descriptor, chunk, state);
             }
             let place = state.offset_from((*descriptor).states) as u32;
-            self.heap().put_known(pool, Slot { chunk, state }, place, slab);
+            self.heap().put_known(pool, place, slab);
         }
     }
 
@@ -235,7 +235,7 @@ impl Flist {
                 return heap.free_extent(descriptor);
             }
             let magazine = self.front.magazines.get().at(index);
-            let slot = Slot { chunk, state };
+            let slot = Marked { chunk, state };
             heap.flush(magazine, index);
             state.write(CACHED);
             if !(*magazine).push(slot) {
@@ -256,7 +256,7 @@ impl Flist {
 
     fn alloc_routed(
         &self,
-        heap: &mut Heap,
+        heap: &mut Heap<Marked>,
         route: Route,
         layout: Layout,
         zeroed: bool,
@@ -329,7 +329,7 @@ impl Flist {
             (*self.front.magazines.get().at(slab)).serves(layout.size())
         };
         (serves && layout.align() <= self.front.alignment)
-            || self.fits_slow(found.descriptor, found.slot.chunk.addr(), layout)
+            || self.fits_slow(found.descriptor, found.chunk.addr(), layout)
     }
 
     /// As `fits`, looked at closely. In single words, as `push_slow`.
@@ -379,7 +379,7 @@ impl Flist {
     ) -> Result<Result<NonNull<[u8]>, AllocError>, NotLive> {
         let found = self.find(address).ok_or(NotLive)?;
         // SAFETY: the address is that of a live chunk.
-        let chunk = unsafe { NonNull::new_unchecked(found.slot.chunk) };
+        let chunk = unsafe { NonNull::new_unchecked(found.chunk) };
         if let Some(len) = self.resize(address, layout.size(), layout.align())? {
             return Ok(Ok(NonNull::slice_from_raw_parts(chunk, len)));
         }

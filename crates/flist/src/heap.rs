@@ -12,6 +12,7 @@
 //! retained span, from which any slab's next pool, or an extent, is cut before the
 //! process is asked for more.
 
+use core::marker::PhantomData;
 use core::ptr;
 use core::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, Tag};
 use crate::leaving::Leaving;
 use crate::meta::Meta;
 use crate::os;
-use crate::pool::{OS_PAGE, Pool, reciprocal};
+use crate::pool::{OS_PAGE, Pool, Slot, reciprocal};
 use crate::reservation::{Reservation, Taken};
 use crate::slab::{MagazineBounds, Slab};
 use crate::spans::Spans;
@@ -56,11 +57,13 @@ pub(crate) enum Route {
 }
 
 /// The pools, extents and retained memory of one arena.
-pub(crate) struct Heap {
+pub(crate) struct Heap<S> {
     pub(crate) id: u64,
     pub(crate) ladder: Ladder,
     /// How many slabs are served from pools.
     pub(crate) pooled: usize,
+    /// How many of them have no magazines: see `front`.
+    pub(crate) exact: usize,
     pub(crate) budget: Budget,
     /// `None` until the first allocation, and after a release.
     pub(crate) attached: Option<Attached>,
@@ -89,6 +92,7 @@ pub(crate) struct Heap {
     pub(crate) max_chunks: usize,
     pub(crate) hints: Hints,
     pub(crate) decay: Option<Duration>,
+    slots: PhantomData<S>,
 }
 
 /// What an arena that has memory has: a place in the process, and bookkeeping.
@@ -98,12 +102,13 @@ pub(crate) struct Attached {
     pub(crate) slabs: *mut Slab,
 }
 
-impl Heap {
-    pub(crate) fn new(config: &Config, id: u64, budget: Budget, out_state: u8) -> Heap {
+impl<S: Slot> Heap<S> {
+    pub(crate) fn new(config: &Config, id: u64, budget: Budget, out_state: u8) -> Heap<S> {
         let slabs = config.ladder.slabs();
         Heap {
             id,
             pooled: slabs.partition_point(|&slab| slab <= LARGEST_POOLED),
+            exact: 0,
             ladder: config.ladder.clone(),
             budget,
             attached: None,
@@ -121,6 +126,7 @@ impl Heap {
             max_chunks: config.max_chunks,
             hints: config.hints,
             decay: config.decay,
+            slots: PhantomData,
         }
     }
 
@@ -206,6 +212,11 @@ impl Heap {
         self.budget.refund(bytes);
     }
 
+    /// The tag of a pool of the slab at `index`.
+    pub(crate) fn pool_tag(&self, index: usize) -> Tag {
+        Tag::new(self.id, if index < self.exact { Kind::Exact } else { Kind::Live })
+    }
+
     /// Bytes from one chunk of a slab to the next: its size, except that two chunks
     /// of one byte do not share an address pair (the reciprocal of 1 has no 64 bits).
     pub(crate) fn stride(&self, index: usize) -> usize {
@@ -257,7 +268,7 @@ impl Heap {
         };
         let pool = record.cast::<Pool>().as_ptr();
         let start = reservation.start_of(span.first);
-        let tag = Tag::new(self.id, Kind::Live);
+        let tag = self.pool_tag(index);
         // SAFETY: record, states and span are ours; every run of the span has a
         // descriptor, which nobody else writes.
         unsafe {
@@ -374,7 +385,7 @@ impl Heap {
         // SAFETY: the list holds this arena's caches, which have a magazine for each slab.
         unsafe {
             while !cache.is_null() {
-                ready += (*ThreadCache::magazines(cache).at(index)).len() as usize;
+                ready += (*ThreadCache::magazines::<S>(cache).at(index)).len() as usize;
                 cache = (*cache).next;
             }
         }

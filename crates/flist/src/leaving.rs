@@ -14,7 +14,7 @@ use core::ptr::{self, NonNull};
 use crate::descriptor::{Kind, RUN, Tag};
 use crate::heap::{Heap, states_bytes};
 use crate::os;
-use crate::pool::Pool;
+use crate::pool::{Pool, Slot};
 use crate::slab::Magazines;
 use crate::spans::{Span, Spans};
 
@@ -29,7 +29,7 @@ pub(crate) enum Leaving {
     System,
 }
 
-impl Heap {
+impl<S: Slot> Heap<S> {
     /// Dissolves a pool of which every chunk is free.
     ///
     /// # Safety
@@ -108,7 +108,7 @@ impl Heap {
     /// # Safety
     ///
     /// The magazines are the caller's own, or those of an arena that is not attached.
-    pub(crate) unsafe fn give_up(&mut self, magazines: Magazines, leaving: Leaving) -> usize {
+    pub(crate) unsafe fn give_up(&mut self, magazines: Magazines<S>, leaving: Leaving) -> usize {
         let before = self.heap;
         if self.attached.is_none() {
             return 0;
@@ -151,7 +151,7 @@ impl Heap {
     ///
     /// As [`give_up`](Heap::give_up).
     #[cold]
-    pub(crate) unsafe fn reclaim(&mut self, magazines: Magazines) -> usize {
+    pub(crate) unsafe fn reclaim(&mut self, magazines: Magazines<S>) -> usize {
         // SAFETY: passed on.
         unsafe { self.give_up(magazines, Leaving::Process) }
     }

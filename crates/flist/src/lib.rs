@@ -18,7 +18,7 @@
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
 //! | `flist` | the arena for one thread |
 //! | `cache`, `local`, `registry` | a thread's magazines; how it finds them; how it ends |
-//! | `sharing`, `shared` | the arena for any thread |
+//! | `front`, `sharing`, `shared` | the arena for any thread: without its lock, with it, as a `Mallocer` |
 //! | `process`, `global` | the heap of a whole process |
 //!
 //! A request picks a slab from the ladder; the slab's magazine has a chunk ready. A
@@ -40,6 +40,7 @@ mod cache;
 mod descriptor;
 mod extent;
 mod flist;
+mod front;
 mod global;
 mod heap;
 mod leaving;

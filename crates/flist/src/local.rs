@@ -13,43 +13,60 @@ use crate::cache::ThreadCache;
 /// How many arenas a thread remembers beside the last.
 const REMEMBERED: usize = 8;
 
+/// Which of the two caches that a thread has at hand: a program that lives on flist has
+/// the process-wide heap and an arena in use at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Lane {
+    /// A heap of the whole process.
+    Process = 0,
+    /// The shared arena used last.
+    Arena = 1,
+}
+
+/// A thread's cache in one arena.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Used {
+    /// The arena's tag, as a number; 0 for none.
+    pub(crate) tag: u64,
+    pub(crate) cache: *mut ThreadCache,
+}
+
+impl Used {
+    const NONE: Used = Used { tag: 0, cache: ptr::null_mut() };
+}
+
 /// The thread-local words. All zero bytes is a thread that used no arena yet.
 #[repr(C)]
 pub(crate) struct Local {
-    /// Tag of the arena used last, as a number; 0 for none.
-    pub(crate) last: u64,
-    /// This thread's cache in it.
-    pub(crate) cache: *mut ThreadCache,
+    /// What was used last, in each lane.
+    last: [Used; 2],
     /// The number of this thread; 0 if it has none yet.
     pub(crate) thread: u64,
-    /// Tags and caches of arenas used before, by tag.
-    remembered: [(u64, *mut ThreadCache); REMEMBERED],
+    /// What was used before, by tag.
+    remembered: [Used; REMEMBERED],
 }
 
 impl Local {
-    /// Makes the arena with this tag the last one, if it is remembered.
-    pub(crate) fn recall(&mut self, tag: u64) -> bool {
-        let (remembered, cache) = self.remembered[slot(tag)];
-        if remembered == tag {
-            (self.last, self.cache) = (tag, cache);
+    /// Makes the arena with this tag the last one in its lane, if it is remembered.
+    pub(crate) fn recall(&mut self, lane: Lane, tag: u64) -> bool {
+        let remembered = self.remembered[slot(tag)];
+        if remembered.tag == tag {
+            self.last[lane as usize] = remembered;
         }
-        remembered == tag
+        remembered.tag == tag
     }
 
     /// Remembers this thread's cache in the arena with this tag, as the last one.
-    pub(crate) fn remember(&mut self, tag: u64, cache: *mut ThreadCache) {
-        (self.last, self.cache) = (tag, cache);
-        self.remembered[slot(tag)] = (tag, cache);
+    pub(crate) fn remember(&mut self, lane: Lane, used: Used) {
+        self.last[lane as usize] = used;
+        self.remembered[slot(used.tag)] = used;
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = Local {
-            last: 0,
-            cache: ptr::null_mut(),
-            thread: 0,
-            remembered: [(0, ptr::null_mut()); REMEMBERED],
-        };
+        *self = Local { last: [Used::NONE; 2], thread: 0, remembered: [Used::NONE; REMEMBERED] };
     }
 }
 
@@ -60,10 +77,11 @@ fn slot(tag: u64) -> usize {
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux", not(mallocer_pthread_local)))]
 mod storage {
-    use super::Local;
+    use super::{Lane, Local, Used};
     use core::arch::{asm, global_asm};
+    use core::mem::offset_of;
 
-    const _: () = assert!(size_of::<Local>() == 152);
+    const _: () = assert!(size_of::<Local>() == 168 && offset_of!(Local, last) == 0);
 
     // The version in the name keeps two versions of this crate in one program apart.
     global_asm!(
@@ -71,15 +89,44 @@ mod storage {
         ".globl mallocer_flist_local_0_1",
         ".hidden mallocer_flist_local_0_1",
         ".type mallocer_flist_local_0_1,@object",
-        ".size mallocer_flist_local_0_1,152",
+        ".size mallocer_flist_local_0_1,168",
         ".balign 64",
         "mallocer_flist_local_0_1:",
-        ".zero 152",
+        ".zero 168",
         ".popsection",
     );
 
-    /// Whether `local` may be null.
-    pub(crate) const MAY_BE_NULL: bool = false;
+    /// What this thread used last in a lane.
+    #[inline(always)]
+    pub(crate) fn used_last(lane: Lane) -> Used {
+        let distance: usize;
+        let (tag, cache);
+        // SAFETY: the linker fills in the symbol's distance from the thread pointer, which
+        // fs leads to (System V ABI, TLS variant II): words of this thread alone. Nothing is
+        // written.
+        unsafe {
+            asm!(
+                "mov {distance}, qword ptr [rip + mallocer_flist_local_0_1@GOTTPOFF]",
+                distance = out(reg) distance,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+            let at = distance.wrapping_add(lane as usize * size_of::<Used>());
+            asm!(
+                "mov {tag}, qword ptr fs:[{at}]",
+                at = in(reg) at,
+                tag = out(reg) tag,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+            asm!(
+                "mov {cache}, qword ptr fs:[{at} + {offset}]",
+                at = in(reg) at,
+                offset = const offset_of!(Used, cache),
+                cache = out(reg) cache,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        Used { tag, cache }
+    }
 
     /// This thread's words.
     #[inline(always)]
@@ -108,13 +155,17 @@ mod storage {
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(mallocer_pthread_local))))]
 mod storage {
-    use super::Local;
+    use super::{Lane, Local, Used};
     use crate::once::Once;
 
     static KEY: Once<libc::pthread_key_t> = Once::new();
 
-    /// Whether `local` may be null.
-    pub(crate) const MAY_BE_NULL: bool = true;
+    /// What this thread used last in a lane.
+    #[inline]
+    pub(crate) fn used_last(lane: Lane) -> Used {
+        // SAFETY: the words are this thread's, or null.
+        unsafe { local().as_ref() }.map_or(Used::NONE, |local| local.last[lane as usize])
+    }
 
     /// This thread's words; null if there is no memory for them.
     pub(crate) fn local() -> *mut Local {
@@ -154,4 +205,4 @@ mod storage {
     }
 }
 
-pub(crate) use storage::{MAY_BE_NULL, give_back, local};
+pub(crate) use storage::{give_back, local, used_last};

@@ -19,7 +19,7 @@ use mallocer_core::{Misuse, MisuseKind};
 
 use crate::descriptor::{Descriptor, Kind};
 use crate::heap::{Heap, Route};
-use crate::pool::{LIVE, OS_PAGE, locate};
+use crate::pool::{LIVE, OS_PAGE, Slot, locate};
 use crate::reservation::Reservation;
 
 /// Says what is wrong with passing `address` to `operation`. `layout` is what a sized
@@ -29,7 +29,7 @@ use crate::reservation::Reservation;
 /// be off, but not the fact.
 #[cold]
 pub(crate) fn diagnose(
-    heap: &Heap,
+    heap: &Heap<impl Slot>,
     operation: &'static str,
     address: usize,
     layout: Option<Layout>,
@@ -49,7 +49,7 @@ pub(crate) fn diagnose(
     // SAFETY: every run below the frontier has a descriptor.
     let tag = unsafe { table.tag(run) };
     let head = match tag.kind() {
-        Kind::Live => run,
+        Kind::Live | Kind::Exact => run,
         Kind::Meta => return misuse,
         Kind::Inner => match extent_around(reservation, run) {
             Some(head) => head,
@@ -88,7 +88,7 @@ pub(crate) fn diagnose(
 }
 
 /// Notes chunk, slab and pool; returns the chunk's index.
-fn describe(misuse: &mut Misuse, heap: &Heap, one: &Descriptor, own: bool) -> usize {
+fn describe(misuse: &mut Misuse, heap: &Heap<impl Slot>, one: &Descriptor, own: bool) -> usize {
     let start = one.start.addr();
     if one.pool.is_null() {
         misuse.chunk = Some(start);
@@ -114,7 +114,7 @@ fn describe(misuse: &mut Misuse, heap: &Heap, one: &Descriptor, own: bool) -> us
 
 /// Why a layout does not fit the live chunk at `address`.
 fn wrong_layout(
-    heap: &Heap,
+    heap: &Heap<impl Slot>,
     one: &Descriptor,
     address: usize,
     layout: Option<Layout>,
@@ -132,7 +132,7 @@ fn wrong_layout(
 
 /// Whether the chunk at `address` can have been allocated for `size` and `align`.
 pub(crate) fn fits(
-    heap: &Heap,
+    heap: &Heap<impl Slot>,
     one: &Descriptor,
     address: usize,
     size: usize,

@@ -34,6 +34,17 @@ impl<T> Once<T> {
         self.made.load(Acquire).then(|| unsafe { (*self.value.get()).assume_init_ref() })
     }
 
+    /// The value, which was made.
+    ///
+    /// # Safety
+    ///
+    /// It was: an earlier `get` or `get_or_make` in this thread said so.
+    #[inline(always)]
+    pub(crate) unsafe fn get_unchecked(&self) -> &T {
+        // SAFETY: the caller's promise; once it is made, it is never written again.
+        unsafe { (*self.value.get()).assume_init_ref() }
+    }
+
     /// The value, made by `make` if this is the first call; `None` if that fails (a
     /// later call tries again).
     #[inline]

@@ -21,7 +21,8 @@ pub(crate) struct Place {
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) descriptor: *mut Descriptor,
-    pub(crate) slot: Slot,
+    pub(crate) chunk: *mut u8,
+    pub(crate) state: *mut u8,
 }
 
 impl Found {
@@ -43,8 +44,13 @@ impl Found {
     /// # Safety
     ///
     /// The chunk is live and of that heap.
-    pub(crate) unsafe fn resize(self, heap: &mut Heap, size: usize, align: usize) -> Option<usize> {
-        let address = self.slot.chunk.addr();
+    pub(crate) unsafe fn resize(
+        self,
+        heap: &mut Heap<impl Slot>,
+        size: usize,
+        align: usize,
+    ) -> Option<usize> {
+        let address = self.chunk.addr();
         // SAFETY: the descriptor is that of a live chunk of the heap.
         unsafe {
             if (*self.descriptor).pool.is_null() {
@@ -92,7 +98,7 @@ impl Place {
             if AtomicU8::from_ptr(state).load(Relaxed) != LIVE {
                 return None;
             }
-            Some(Found { descriptor, slot: Slot { chunk: self.base.with_addr(address), state } })
+            Some(Found { descriptor, chunk: self.base.with_addr(address), state })
         }
     }
 }

@@ -35,18 +35,57 @@ pub(crate) const OS_PAGE: usize = 4096;
 /// The most that one step of a growing pool charges.
 const LARGEST_STEP: usize = 256 << 10;
 
-/// One chunk in a magazine: where it is, and where its state byte is, so that an
-/// allocation marks it without looking anything up.
+/// What a magazine knows of a chunk: where it is, at least.
+pub(crate) trait Slot: Copy {
+    /// The slot of a chunk with its state byte.
+    fn new(chunk: *mut u8, state: *mut u8) -> Self;
+
+    fn chunk(self) -> *mut u8;
+
+    /// Whether the chunk's state byte may be at `state`, as far as the slot knows.
+    fn may_have(self, state: *mut u8) -> bool;
+}
+
+/// A chunk with its state byte, so that an allocation marks it without looking anything
+/// up: in the one-thread arena.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub(crate) struct Slot {
+pub(crate) struct Marked {
     pub(crate) chunk: *mut u8,
     pub(crate) state: *mut u8,
 }
 
-impl Slot {
-    pub(crate) const NONE: Slot =
-        Slot { chunk: core::ptr::null_mut(), state: core::ptr::null_mut() };
+impl Slot for Marked {
+    fn new(chunk: *mut u8, state: *mut u8) -> Marked {
+        Marked { chunk, state }
+    }
+
+    fn chunk(self) -> *mut u8 {
+        self.chunk
+    }
+
+    fn may_have(self, state: *mut u8) -> bool {
+        self.state == state
+    }
+}
+
+/// A chunk alone: in the shared arena, which marks the chunk itself.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Bare(pub(crate) *mut u8);
+
+impl Slot for Bare {
+    fn new(chunk: *mut u8, _: *mut u8) -> Bare {
+        Bare(chunk)
+    }
+
+    fn chunk(self) -> *mut u8 {
+        self.0
+    }
+
+    fn may_have(self, _: *mut u8) -> bool {
+        true
+    }
 }
 
 /// One pool. Lives in the arena's bookkeeping.
@@ -153,7 +192,7 @@ impl Pool {
     /// # Safety
     ///
     /// `slots` has room for `wanted`.
-    pub(crate) unsafe fn take(&mut self, slots: *mut Slot, wanted: u32, out: u8) -> u32 {
+    pub(crate) unsafe fn take<S: Slot>(&mut self, slots: *mut S, wanted: u32, out: u8) -> u32 {
         let wanted = wanted.min(self.free);
         let mut at = self.hint;
         for taken in 0..wanted {
@@ -169,7 +208,7 @@ impl Pool {
                 debug_assert!(at < self.ready);
                 state.write(out);
                 let chunk = self.start.add(at as usize * self.stride);
-                slots.add((wanted - 1 - taken) as usize).write(Slot { chunk, state });
+                slots.add((wanted - 1 - taken) as usize).write(S::new(chunk, state));
             }
             at += 1;
         }
@@ -182,11 +221,11 @@ impl Pool {
     ///
     /// # Safety
     ///
-    /// The slot is that chunk of this pool, which is not in it.
+    /// There is such a chunk, and it is not in the pool.
     #[inline]
-    pub(crate) unsafe fn put(&mut self, slot: Slot, index: u32) {
-        // SAFETY: the state byte is one of this pool's.
-        unsafe { slot.state.write(FREE) };
+    pub(crate) unsafe fn put(&mut self, index: u32) {
+        // SAFETY: a pool has a state byte for each chunk.
+        unsafe { self.states.add(index as usize).write(FREE) };
         self.hint = self.hint.min(index);
         self.free += 1;
         debug_assert!(self.free <= self.ready);
@@ -252,6 +291,7 @@ unsafe fn next_free(states: *const u8, mut at: u32) -> u32 {
 mod tests {
     extern crate std;
     use super::*;
+    use core::ptr;
     use std::vec;
 
     #[test]
@@ -295,7 +335,7 @@ mod tests {
         let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
         let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
         let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682);
-        let mut slots = [Slot::NONE; 64];
+        let mut slots = [Marked::new(ptr::null_mut(), ptr::null_mut()); 64];
         let mut all = vec![];
         loop {
             pool.check_invariants();
@@ -317,7 +357,7 @@ mod tests {
         let mut lowest = usize::MAX;
         for slot in all.iter().step_by(3).chain(all.iter().skip(1).step_by(3)) {
             // SAFETY: taken above.
-            unsafe { pool.put(*slot, slot.state.offset_from(pool.states) as u32) };
+            unsafe { pool.put(slot.state.offset_from(pool.states) as u32) };
             lowest = lowest.min(slot.chunk.addr());
             pool.check_invariants();
         }

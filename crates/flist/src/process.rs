@@ -16,13 +16,22 @@
 use core::alloc::Layout;
 use core::fmt::{self, Write};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use mallocer_core::{Budget, Config, Info, Misuse, SlabUse};
 
+use crate::cache::ThreadCache;
+use crate::descriptor::{Kind, Tag};
+use crate::front::Front;
+use crate::local::{Lane, used_last};
 use crate::once::Once;
+use crate::pool::Bare;
 use crate::registry;
 use crate::sharing::Sharing;
+use crate::slab::Magazines;
+
+/// A number that is no arena's tag, and not that of a thread that used none.
+const NOT_OPEN: u64 = Tag::new(0, Kind::Live).as_number();
 
 /// One heap of flist's for the whole process, for a `static`.
 ///
@@ -44,6 +53,8 @@ use crate::sharing::Sharing;
 /// unsafe { HEAP.free("free", chunk.cast().as_ptr()) };
 /// ```
 pub struct Process {
+    /// The heap's tag, as a number, once it is open.
+    tag: AtomicU64,
     heap: Once<Sharing>,
     entered: AtomicBool,
     config: fn() -> Config,
@@ -54,7 +65,13 @@ impl Process {
     /// A heap that is opened by the first call to it, with what `config` returns then,
     /// but without a capacity. `config` must not use the heap. Misuse is passed to `tell`.
     pub const fn new(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process {
-        Process { heap: Once::new(), entered: AtomicBool::new(false), config, tell }
+        Process {
+            tag: AtomicU64::new(NOT_OPEN),
+            heap: Once::new(),
+            entered: AtomicBool::new(false),
+            config,
+            tell,
+        }
     }
 
     /// The heap; `None` if it cannot be opened.
@@ -69,9 +86,10 @@ impl Process {
     #[cold]
     #[inline(never)]
     fn open(&'static self) -> Option<&'static Sharing> {
-        let heap = self
-            .heap
-            .get_or_make(|| Sharing::new(&(self.config)(), Budget::UNLIMITED, self.tell).ok())?;
+        let heap = self.heap.get_or_make(|| {
+            Sharing::new(&(self.config)(), Budget::UNLIMITED, Lane::Process, self.tell).ok()
+        })?;
+        self.tag.store(heap.front.tag(), Relaxed);
         if !self.entered.swap(true, Relaxed) {
             // SAFETY: a static stays where it is.
             unsafe { registry::enter(heap) };
@@ -79,16 +97,43 @@ impl Process {
         Some(heap)
     }
 
+    /// The heap and the calling thread's magazines in it, if it has any yet.
+    #[inline(always)]
+    fn fast(&'static self) -> Option<(&'static Front, Magazines<Bare>)> {
+        let last = used_last(Lane::Process);
+        // SAFETY: a thread that has this heap's tag got it by using the heap, so it was made.
+        // The magazines belong to the tag.
+        (last.tag == self.tag.load(Relaxed)).then(|| unsafe {
+            (&self.heap.get_unchecked().front, ThreadCache::magazines(last.cache))
+        })
+    }
+
     /// Allocates a chunk; `None` if there is no memory, or no slab is large enough.
     #[inline(always)]
     pub fn alloc(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
-        self.heap()?.alloc(layout).ok()
+        match self.fast().and_then(|(front, magazines)| front.alloc(magazines, layout)) {
+            Some(chunk) => Some(chunk),
+            None => self.alloc_slow(layout, false),
+        }
     }
 
     /// The same, all of it zero.
     #[inline(always)]
     pub fn alloc_zeroed(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
-        self.heap()?.alloc_zeroed(layout).ok()
+        match self.fast().and_then(|(front, magazines)| front.alloc(magazines, layout)) {
+            Some(chunk) => {
+                // SAFETY: a chunk has its length.
+                unsafe { chunk.cast::<u8>().write_bytes(0, chunk.len()) };
+                Some(chunk)
+            }
+            None => self.alloc_slow(layout, true),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
+        self.heap()?.alloc_slow(layout, zeroed).ok()
     }
 
     /// Whether `address` lies where this process's flist heaps have their chunks: if not,
@@ -105,13 +150,8 @@ impl Process {
     #[inline(always)]
     pub unsafe fn free(&'static self, operation: &'static str, chunk: *mut u8) {
         let address = chunk.addr();
-        match self.heap() {
-            Some(heap) => {
-                if let Err(freed) = heap.put(address) {
-                    misused(heap, operation, address, None, freed);
-                }
-            }
-            None => self.foreign(operation, address),
+        if !self.fast().is_some_and(|(front, magazines)| front.free(magazines, address)) {
+            self.free_slow(operation, address, 0, 0);
         }
     }
 
@@ -128,12 +168,24 @@ impl Process {
         layout: Layout,
     ) {
         let address = chunk.addr();
+        let fast = self.fast();
+        if !fast.is_some_and(|(front, magazines)| front.free_sized(magazines, address, layout)) {
+            self.free_slow(operation, address, layout.size(), layout.align());
+        }
+    }
+
+    /// As [`Sharing::free_slow`].
+    #[cold]
+    #[inline(never)]
+    fn free_slow(
+        &'static self,
+        operation: &'static str,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) {
         match self.heap() {
-            Some(heap) => {
-                if let Err(freed) = heap.put_sized(address, layout) {
-                    misused(heap, operation, address, Some(layout), freed);
-                }
-            }
+            Some(heap) => heap.free_slow(operation, address, size, align),
             None => self.foreign(operation, address),
         }
     }
@@ -150,10 +202,7 @@ impl Process {
         chunk: *mut u8,
         layout: Layout,
     ) -> Option<NonNull<[u8]>> {
-        match self.heap()?.realloc(operation, chunk.addr(), layout) {
-            Ok(moved) => moved.ok(),
-            Err(misuse) => (self.tell)(misuse),
-        }
+        self.heap()?.realloc(operation, chunk.addr(), layout).ok()
     }
 
     /// The bytes of a chunk that the caller may use.
@@ -163,9 +212,8 @@ impl Process {
     /// As [`Mallocer::chunk_len`](mallocer_core::Mallocer::chunk_len).
     pub unsafe fn chunk_len(&'static self, operation: &'static str, chunk: *mut u8) -> usize {
         let address = chunk.addr();
-        match self.heap().map(|heap| heap.len_of(operation, address)) {
-            Some(Ok(len)) => len,
-            Some(Err(misuse)) => (self.tell)(misuse),
+        match self.heap() {
+            Some(heap) => heap.len_of(operation, address),
             None => self.foreign(operation, address),
         }
     }
@@ -197,19 +245,6 @@ impl Process {
     pub fn purge(&'static self) -> usize {
         self.heap().map(Sharing::purge).unwrap_or_default()
     }
-}
-
-/// Ends the program over `address`.
-#[cold]
-#[inline(never)]
-fn misused(
-    heap: &Sharing,
-    operation: &'static str,
-    address: usize,
-    layout: Option<Layout>,
-    freed: bool,
-) -> ! {
-    (heap.tell)(heap.diagnose(operation, address, layout, freed))
 }
 
 /// Writes the misuse to standard error, without allocating, and ends the process.

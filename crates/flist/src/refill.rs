@@ -13,13 +13,13 @@ use core::ptr::NonNull;
 
 use mallocer_core::{AllocError, Misuse, MisuseKind};
 
-use crate::descriptor::{Kind, RUN_SHIFT, Tag};
+use crate::descriptor::RUN_SHIFT;
 use crate::heap::Heap;
 use crate::leaving::Leaving;
 use crate::pool::{FREE, Pool, Slot, locate};
 use crate::slab::{Magazine, Magazines, Slab, magazine_bytes};
 
-impl Heap {
+impl<S: Slot> Heap<S> {
     /// Fills the empty magazine of the slab at `index` with at least one chunk. If
     /// capacity refuses, what the arena and these magazines keep is given up first.
     ///
@@ -29,7 +29,7 @@ impl Heap {
     /// own.
     pub(crate) unsafe fn refill(
         &mut self,
-        magazines: Magazines,
+        magazines: Magazines<S>,
         index: usize,
     ) -> Result<(), AllocError> {
         self.decay();
@@ -49,7 +49,7 @@ impl Heap {
     /// As [`refill`](Heap::refill).
     unsafe fn try_refill(
         &mut self,
-        magazine: *mut Magazine,
+        magazine: *mut Magazine<S>,
         index: usize,
     ) -> Result<(), AllocError> {
         // SAFETY: the magazine is the caller's and empty; `slots` has room for `cap`.
@@ -59,7 +59,7 @@ impl Heap {
             }
             self.grow_magazine(magazine, index);
             if (*magazine).cap() == 0 {
-                return Err(self.refused(size_of::<Slot>()));
+                return Err(self.refused(size_of::<S>()));
             }
             debug_assert!((*magazine).len() == 0);
             let wanted = ((*magazine).cap() / 2).max(1);
@@ -77,7 +77,7 @@ impl Heap {
     pub(crate) unsafe fn take_chunks(
         &mut self,
         index: usize,
-        slots: *mut Slot,
+        slots: *mut S,
         wanted: u32,
     ) -> Result<u32, AllocError> {
         let out_state = self.out_state;
@@ -115,7 +115,7 @@ impl Heap {
     /// # Safety
     ///
     /// As [`refill`](Heap::refill).
-    pub(crate) unsafe fn flush(&mut self, magazine: *mut Magazine, index: usize) {
+    pub(crate) unsafe fn flush(&mut self, magazine: *mut Magazine<S>, index: usize) {
         self.decay();
         let stride = self.stride(index);
         // SAFETY: the magazine is the caller's; a block taken for it has its room.
@@ -126,7 +126,7 @@ impl Heap {
             let cap = (*magazine).cap();
             if cap == self.magazines.most(stride)
                 && self.slab(index).full < self.magazines.depot(stride)
-                && let Some(empty) = self.meta().take(magazine_bytes(cap))
+                && let Some(empty) = self.meta().take(magazine_bytes::<S>(cap))
             {
                 self.slab(index).store(magazine, empty.cast().as_ptr());
                 return;
@@ -140,7 +140,7 @@ impl Heap {
     /// # Safety
     ///
     /// As [`refill`](Heap::refill).
-    unsafe fn fetch(&mut self, magazine: *mut Magazine, index: usize) -> bool {
+    unsafe fn fetch(&mut self, magazine: *mut Magazine<S>, index: usize) -> bool {
         let most = self.magazines.most(self.stride(index));
         let Some(slots) = self.slab(index).fetch(most) else { return false };
         // SAFETY: the magazine is the caller's and empty; its slots are a block that was
@@ -148,7 +148,7 @@ impl Heap {
         unsafe {
             let (empty, cap) = ((*magazine).slots(), (*magazine).cap());
             if let Some(empty) = NonNull::new(empty) {
-                self.meta().give(empty.cast(), magazine_bytes(cap));
+                self.meta().give(empty.cast(), magazine_bytes::<S>(cap));
             }
             (*magazine).replace(slots, most, most);
             (*magazine).set_sizes(self.sizes(index));
@@ -161,7 +161,7 @@ impl Heap {
     /// # Safety
     ///
     /// As [`refill`](Heap::refill).
-    pub(crate) unsafe fn drain(&mut self, magazines: Magazines) {
+    pub(crate) unsafe fn drain(&mut self, magazines: Magazines<S>) {
         for index in 0..self.pooled {
             // SAFETY: passed on; the index is one of the ladder's.
             unsafe {
@@ -178,14 +178,14 @@ impl Heap {
     /// The arena is attached.
     pub(crate) unsafe fn drain_depots(&mut self) {
         for index in 0..self.pooled {
-            let mut depot = Magazine::empty();
+            let mut depot = Magazine::<S>::empty();
             // SAFETY: an empty magazine of the caller's.
             unsafe {
                 while self.fetch(&mut depot, index) {
                     self.put_back(&mut depot, index, depot.len());
                 }
                 if let Some(slots) = NonNull::new(depot.slots()) {
-                    self.meta().give(slots.cast(), magazine_bytes(depot.cap()));
+                    self.meta().give(slots.cast(), magazine_bytes::<S>(depot.cap()));
                 }
             }
         }
@@ -196,7 +196,7 @@ impl Heap {
     /// # Safety
     ///
     /// As [`refill`](Heap::refill).
-    unsafe fn grow_magazine(&mut self, magazine: *mut Magazine, index: usize) -> bool {
+    unsafe fn grow_magazine(&mut self, magazine: *mut Magazine<S>, index: usize) -> bool {
         let stride = self.stride(index);
         // SAFETY: the magazine is the caller's; old and new slots are blocks of
         // bookkeeping with room for `old` and `cap` slots.
@@ -206,13 +206,13 @@ impl Heap {
             if cap == old {
                 return false;
             }
-            let Some(slots) = self.meta().take(magazine_bytes(cap)) else {
+            let Some(slots) = self.meta().take(magazine_bytes::<S>(cap)) else {
                 return false;
             };
-            let slots = slots.cast::<Slot>().as_ptr();
+            let slots = slots.cast::<S>().as_ptr();
             if let Some(old_slots) = NonNull::new(old_slots) {
                 slots.copy_from_nonoverlapping(old_slots.as_ptr(), len as usize);
-                self.meta().give(old_slots.cast(), magazine_bytes(old));
+                self.meta().give(old_slots.cast(), magazine_bytes::<S>(old));
             }
             (*magazine).replace(slots, cap, len);
             (*magazine).set_sizes(self.sizes(index));
@@ -232,7 +232,7 @@ impl Heap {
     /// # Safety
     ///
     /// As [`refill`](Heap::refill), and the magazine has as many.
-    unsafe fn put_back(&mut self, magazine: *mut Magazine, index: usize, count: u32) {
+    unsafe fn put_back(&mut self, magazine: *mut Magazine<S>, index: usize, count: u32) {
         if count == 0 {
             return;
         }
@@ -254,7 +254,7 @@ impl Heap {
     /// # Safety
     ///
     /// The slot was a chunk of a pool of the slab at `index`.
-    pub(crate) unsafe fn put_chunk(&mut self, slot: Slot, index: usize) {
+    pub(crate) unsafe fn put_chunk(&mut self, slot: S, index: usize) {
         // SAFETY: passed on.
         unsafe { self.put_chunks(&slot, 1, index) };
     }
@@ -267,31 +267,31 @@ impl Heap {
     /// # Safety
     ///
     /// All were chunks of pools of the slab at `index`.
-    unsafe fn put_chunks(&mut self, slots: *const Slot, count: u32, index: usize) {
+    unsafe fn put_chunks(&mut self, slots: *const S, count: u32, index: usize) {
         let Some(reservation) = self.reservation() else { return };
         let base = reservation.base().addr().get();
         let table = reservation.descriptors();
-        let tag = Tag::new(self.id, Kind::Live);
+        let tag = self.pool_tag(index);
         let slab: *mut Slab = self.slab(index);
         for at in 0..count as usize {
             // SAFETY: the chunk's run has a descriptor. If that is of a pool of this arena,
             // and leads from a chunk to the same state, the chunk is one of that pool.
             unsafe {
                 let slot = *slots.add(at);
-                let one = table.at(((slot.chunk.addr() - base) >> RUN_SHIFT) as u32);
+                let one = table.at(((slot.chunk().addr() - base) >> RUN_SHIFT) as u32);
                 let (start, states) = ((*one).start.addr(), (*one).states);
-                let (place, exact) = locate(slot.chunk.addr().wrapping_sub(start), (*one).reciprocal);
+                let (place, exact) =
+                    locate(slot.chunk().addr().wrapping_sub(start), (*one).reciprocal);
+                let state = states.wrapping_add(place);
                 // A chunk that was freed twice may come when it is in its pool already, or
                 // its pool is gone.
-                let known = (*one).tag() == tag
-                    && exact
-                    && slot.state == states.wrapping_add(place)
-                    && !(*one).pool.is_null();
-                if !known || *slot.state == FREE {
-                    self.note_twice(slot.chunk.addr(), index);
+                let known =
+                    (*one).tag() == tag && exact && slot.may_have(state) && !(*one).pool.is_null();
+                if !known || *state == FREE {
+                    self.note_twice(slot.chunk().addr(), index);
                     continue;
                 }
-                self.put_known((*one).pool, slot, place as u32, slab);
+                self.put_known((*one).pool, place as u32, slab);
             }
         }
     }
@@ -300,19 +300,13 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// The slot is the chunk number `place` of `pool`, which is one of `slab`, one of this
+    /// There is a chunk number `place` of `pool`, which is one of `slab`, one of this
     /// arena's; the pool may be gone afterwards.
     #[inline(always)]
-    pub(crate) unsafe fn put_known(
-        &mut self,
-        pool: *mut Pool,
-        slot: Slot,
-        place: u32,
-        slab: *mut Slab,
-    ) {
+    pub(crate) unsafe fn put_known(&mut self, pool: *mut Pool, place: u32, slab: *mut Slab) {
         // SAFETY: the caller's promise.
         unsafe {
-            (*pool).put(slot, place);
+            (*pool).put(place);
             (*slab).free += 1;
             if !(*pool).listed || (*pool).is_empty() {
                 self.note_put(pool, slab);

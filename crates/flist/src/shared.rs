@@ -6,6 +6,7 @@ use core::ptr::NonNull;
 
 use mallocer_core::{AllocError, Budget, Config, ConfigError, Info, Mallocer, Misuse, SlabUse};
 
+use crate::local::Lane;
 use crate::registry;
 use crate::sharing::Sharing;
 
@@ -54,35 +55,13 @@ impl SharedFlist {
     }
 }
 
-#[inline(always)]
-fn checked<T>(result: Result<T, Misuse>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(misuse) => misuse.raise(),
-    }
-}
-
-/// Ends the program over `address`. Not inlined: a message needs a stack frame, and with
-/// it a free would not be inlined either.
-#[cold]
-#[inline(never)]
-fn misused(
-    sharing: &Sharing,
-    operation: &'static str,
-    address: usize,
-    layout: Option<Layout>,
-    freed: bool,
-) -> ! {
-    sharing.diagnose(operation, address, layout, freed).raise()
-}
-
 // SAFETY: chunks come from pools and extents of this arena alone. A chunk leaves its pool
 // once, under the lock, and is then in one magazine or with one caller: magazines are
 // used by their own threads only, and move to and from the depot whole, under the lock.
 // The rest is as for `Flist`.
 unsafe impl Mallocer for SharedFlist {
     fn open(config: &Config) -> Result<SharedFlist, ConfigError> {
-        let sharing = Box::new(Sharing::new(config, config.budget(), Misuse::raise)?);
+        let sharing = Box::new(Sharing::new(config, config.budget(), Lane::Arena, Misuse::raise)?);
         let sharing = NonNull::from(Box::leak(sharing));
         // SAFETY: it stays where it is until `drop` takes it out.
         unsafe { registry::enter(sharing.as_ptr()) };
@@ -95,12 +74,12 @@ unsafe impl Mallocer for SharedFlist {
 
     #[inline(always)]
     fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.sharing().alloc(layout)
+        self.sharing().alloc(Lane::Arena, layout)
     }
 
     #[inline]
     fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.sharing().alloc_zeroed(layout)
+        self.sharing().alloc_zeroed(Lane::Arena, layout)
     }
 
     fn try_alloc_slab(&self, slab: usize) -> Result<NonNull<[u8]>, AllocError> {
@@ -110,22 +89,16 @@ unsafe impl Mallocer for SharedFlist {
 
     #[inline(always)]
     unsafe fn free(&self, chunk: NonNull<u8>) {
-        let address = chunk.addr().get();
-        if let Err(freed) = self.sharing().put(address) {
-            misused(self.sharing(), "free", address, None, freed);
-        }
+        self.sharing().free(Lane::Arena, "free", chunk.addr().get());
     }
 
     #[inline(always)]
     unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
-        let address = chunk.addr().get();
-        if let Err(freed) = self.sharing().put_sized(address, layout) {
-            misused(self.sharing(), "free_sized", address, Some(layout), freed);
-        }
+        self.sharing().free_sized(Lane::Arena, "free_sized", chunk.addr().get(), layout);
     }
 
     unsafe fn chunk_len(&self, chunk: NonNull<u8>) -> usize {
-        checked(self.sharing().len_of("chunk_len", chunk.addr().get()))
+        self.sharing().len_of("chunk_len", chunk.addr().get())
     }
 
     unsafe fn try_realloc(
@@ -133,11 +106,11 @@ unsafe impl Mallocer for SharedFlist {
         chunk: NonNull<u8>,
         layout: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        checked(self.sharing().realloc("realloc", chunk.addr().get(), layout))
+        self.sharing().realloc("realloc", chunk.addr().get(), layout)
     }
 
     unsafe fn resize_in_place(&self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
-        checked(self.sharing().resize("resize_in_place", chunk.addr().get(), size, 1))
+        self.sharing().resize("resize_in_place", chunk.addr().get(), size, 1)
     }
 
     fn slabs(&self) -> &[usize] {

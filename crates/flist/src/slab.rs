@@ -41,20 +41,20 @@ const DEPOT_MOST: usize = 8;
 
 /// A stack of chunks of one slab. All zero bytes is one without room.
 #[repr(C, align(32))]
-pub(crate) struct Magazine {
+pub(crate) struct Magazine<S> {
     /// Behind the last chunk. Only its thread changes it (by a plain load and a plain
     /// store); other threads read it for statistics.
-    top: AtomicPtr<Slot>,
-    base: *mut Slot,
-    limit: *mut Slot,
+    top: AtomicPtr<S>,
+    base: *mut S,
+    limit: *mut S,
     /// The smallest request that the slab serves, in bytes, and how many sizes it
     /// serves: for a sized free. None as long as there is no room.
     least: u32,
     sizes: u32,
 }
 
-impl Magazine {
-    pub(crate) const fn empty() -> Magazine {
+impl<S: Slot> Magazine<S> {
+    pub(crate) const fn empty() -> Magazine<S> {
         let null = ptr::null_mut;
         Magazine { top: AtomicPtr::new(null()), base: null(), limit: null(), least: 0, sizes: 0 }
     }
@@ -73,16 +73,16 @@ impl Magazine {
 
     /// How many chunks there are.
     pub(crate) fn len(&self) -> u32 {
-        ((self.top.load(Relaxed).addr() - self.base.addr()) / size_of::<Slot>()) as u32
+        ((self.top.load(Relaxed).addr() - self.base.addr()) / size_of::<S>()) as u32
     }
 
     /// How many chunks there is room for.
     pub(crate) fn cap(&self) -> u32 {
-        ((self.limit.addr() - self.base.addr()) / size_of::<Slot>()) as u32
+        ((self.limit.addr() - self.base.addr()) / size_of::<S>()) as u32
     }
 
     /// The slots, from the oldest chunk on; null if there is no room.
-    pub(crate) fn slots(&self) -> *mut Slot {
+    pub(crate) fn slots(&self) -> *mut S {
         self.base
     }
 
@@ -93,7 +93,7 @@ impl Magazine {
     }
 
     /// Goes on with other slots, of which there are `cap`; the first `len` have chunks.
-    pub(crate) fn replace(&mut self, slots: *mut Slot, cap: u32, len: u32) {
+    pub(crate) fn replace(&mut self, slots: *mut S, cap: u32, len: u32) {
         self.base = slots;
         self.limit = slots.wrapping_add(cap as usize);
         self.set_len(len);
@@ -105,7 +105,7 @@ impl Magazine {
     ///
     /// The magazine is the calling thread's.
     #[inline(always)]
-    pub(crate) unsafe fn pop(&self) -> Option<Slot> {
+    pub(crate) unsafe fn pop(&self) -> Option<S> {
         let top = self.top.load(Relaxed);
         if top == self.base {
             return None;
@@ -124,7 +124,7 @@ impl Magazine {
     ///
     /// The magazine is the calling thread's.
     #[inline(always)]
-    pub(crate) unsafe fn push(&self, slot: Slot) -> bool {
+    pub(crate) unsafe fn push(&self, slot: S) -> bool {
         let top = self.top.load(Relaxed);
         if top == self.limit {
             return false;
@@ -139,17 +139,24 @@ impl Magazine {
 }
 
 /// The magazines of one thread in one arena: one for every slab, and one behind.
-#[derive(Clone, Copy)]
-pub(crate) struct Magazines(pub(crate) *mut Magazine);
+pub(crate) struct Magazines<S>(pub(crate) *mut Magazine<S>);
 
-impl Magazines {
+impl<S> Clone for Magazines<S> {
+    fn clone(&self) -> Magazines<S> {
+        *self
+    }
+}
+
+impl<S> Copy for Magazines<S> {}
+
+impl<S> Magazines<S> {
     /// The magazine of the slab at `index`.
     ///
     /// # Safety
     ///
     /// `index` is at most the number of slabs.
     #[inline(always)]
-    pub(crate) unsafe fn at(self, index: usize) -> *mut Magazine {
+    pub(crate) unsafe fn at(self, index: usize) -> *mut Magazine<S> {
         // SAFETY: there is one for every slab, and one behind.
         unsafe { self.0.add(index) }
     }
@@ -187,15 +194,15 @@ impl MagazineBounds {
 }
 
 /// Bytes of a magazine with room for `cap` chunks, and a link.
-pub(crate) fn magazine_bytes(cap: u32) -> usize {
-    (cap as usize + 1) * size_of::<Slot>()
+pub(crate) fn magazine_bytes<S>(cap: u32) -> usize {
+    (cap as usize + 1) * size_of::<S>()
 }
 
 /// One slab of an arena, in a cache line. All zero bytes is one without memory.
 #[repr(C, align(64))]
 pub(crate) struct Slab {
     /// The depot: the first of `full` full magazines.
-    depot: *mut Slot,
+    depot: *mut u8,
     /// Pools that have room, the one to take from first.
     pub(crate) listed: *mut Pool,
     /// Chunks that are charged. For extents, how many there are.
@@ -233,27 +240,26 @@ impl Slab {
     ///
     /// The magazine is one of this slab with the largest room there is, and `empty` has
     /// as much, and a link.
-    pub(crate) unsafe fn store(&mut self, magazine: *mut Magazine, empty: *mut Slot) {
+    pub(crate) unsafe fn store<S: Slot>(&mut self, magazine: *mut Magazine<S>, empty: *mut S) {
         // SAFETY: a magazine has one slot more than its room.
         unsafe {
             let (full, cap) = ((*magazine).slots(), (*magazine).cap());
             debug_assert!((*magazine).len() == cap);
-            let link = Slot { chunk: self.depot.cast(), state: ptr::null_mut() };
-            full.add(cap as usize).write(link);
-            self.depot = full;
+            full.add(cap as usize).write(S::new(self.depot, ptr::null_mut()));
+            self.depot = full.cast();
             (*magazine).replace(empty, cap, 0);
         }
         self.full += 1;
     }
 
     /// The slots of a full magazine of `cap` chunks from the depot, if it has one.
-    pub(crate) fn fetch(&mut self, cap: u32) -> Option<*mut Slot> {
+    pub(crate) fn fetch<S: Slot>(&mut self, cap: u32) -> Option<*mut S> {
         if self.depot.is_null() {
             return None;
         }
-        let slots = self.depot;
+        let slots = self.depot.cast::<S>();
         // SAFETY: a magazine in the depot has a link behind its `cap` slots.
-        self.depot = unsafe { (*slots.add(cap as usize)).chunk.cast() };
+        self.depot = unsafe { (*slots.add(cap as usize)).chunk() };
         self.full -= 1;
         Some(slots)
     }

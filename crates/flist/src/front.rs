@@ -1,0 +1,180 @@
+//! What a thread does in a shared arena without a lock: the fast paths.
+//!
+//! A thread allocates from its own magazine of a slab, and frees to it, whichever thread
+//! allocated the chunk. What the fast paths read of the arena is one cache line, which
+//! nobody writes after the arena was made, except for its tag, at a release.
+//!
+//! # Freed twice
+//!
+//! The one-thread arena writes a state byte at every allocation and free. Here 64
+//! chunks' states share a cache line that all threads would write, so the state byte
+//! only tells whether a chunk is out of its pool, and changes under the lock. For a
+//! chunk in a magazine there is a *mark* in its first word:
+//!
+//! ```text
+//! mark(chunk) = key ⊕ address        key: random for each arena, highest bit set
+//! ```
+//!
+//! written by a free, tested by a free, cleared by an allocation. A chunk with its mark
+//! is freed twice; that other data equals it has a chance of 2⁻⁶³. If the program
+//! overwrites the mark of a chunk that it freed, or two threads free it at once, the
+//! second free passes, and is found when the second copy reaches the pools.
+//!
+//! Slabs below eight bytes have no room for a mark. Their pools have another kind of
+//! descriptor, which no fast path takes for its own: their state bytes are exact, under
+//! the lock.
+//!
+//! # Shape
+//!
+//! A fast path either does all of its work or none of it: it says so by its result, and
+//! the caller goes to a slow path that begins anew. So nothing is kept across the call,
+//! and the fast path needs no stack frame.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use mallocer_core::Table;
+
+use crate::cache::ThreadCache;
+use crate::descriptor::Tag;
+use crate::local::{Lane, used_last};
+use crate::place::{Found, Place};
+use crate::pool::Bare;
+use crate::slab::Magazines;
+
+/// Chunks of fewer bytes have no room for a mark.
+pub(crate) const MARK_BYTES: usize = size_of::<u64>();
+
+/// What the fast paths of a shared arena read.
+#[repr(C, align(64))]
+pub(crate) struct Front {
+    /// The arena's tag, as a number. A release changes it, so that every thread notices.
+    pub(crate) tag: AtomicU64,
+    pub(crate) place: Place,
+    pub(crate) lookup: *const Table,
+    /// Alignment that every slab has.
+    pub(crate) alignment: usize,
+    pub(crate) key: u64,
+}
+
+const _: () = assert!(size_of::<Front>() == 64);
+
+impl Front {
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag.load(Relaxed)
+    }
+
+    /// The calling thread's magazines in this arena, if it used the arena last. Only these
+    /// may be passed to the other methods.
+    #[inline(always)]
+    pub(crate) fn magazines(&self, lane: Lane) -> Option<Magazines<Bare>> {
+        let last = used_last(lane);
+        // A tag that equals the arena's proves that the cache is one of it.
+        (last.tag == self.tag()).then(|| ThreadCache::magazines(last.cache))
+    }
+
+    /// Takes a chunk off one of these magazines.
+    #[inline(always)]
+    pub(crate) fn alloc(
+        &self,
+        magazines: Magazines<Bare>,
+        layout: Layout,
+    ) -> Option<NonNull<[u8]>> {
+        if layout.align() > self.alignment {
+            return None;
+        }
+        // SAFETY: the lookup table lives as long as the arena's ladder; the magazines are
+        // this thread's, and every index that it leads to has one.
+        unsafe {
+            let lookup = &*self.lookup;
+            let index = lookup.first_at_least(layout.size());
+            let Bare(chunk) = (*magazines.at(index)).pop()?;
+            clear_mark(chunk);
+            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), lookup.slabs[index]))
+        }
+    }
+
+    /// Puts the chunk at `address` on one of these magazines; `false` if that cannot be
+    /// done here, or there is no such chunk.
+    #[inline(always)]
+    pub(crate) fn free(&self, magazines: Magazines<Bare>, address: usize) -> bool {
+        let Some(found) = self.find(address) else { return false };
+        // SAFETY: found live in this arena, and the magazines are this thread's.
+        unsafe { self.push(magazines, found) }
+    }
+
+    /// The same, if the chunk can have been allocated for `layout`.
+    #[inline(always)]
+    pub(crate) fn free_sized(
+        &self,
+        magazines: Magazines<Bare>,
+        address: usize,
+        layout: Layout,
+    ) -> bool {
+        let Some(found) = self.find(address) else { return false };
+        // SAFETY: found live in this arena, so its slab has a magazine, of this thread.
+        unsafe {
+            let slab = (*found.descriptor).slab as usize;
+            (*magazines.at(slab)).serves(layout.size())
+                && layout.align() <= self.alignment
+                && self.push(magazines, found)
+        }
+    }
+
+    /// Finds the live chunk at `address` in a pool whose chunks carry marks, or an extent.
+    #[inline(always)]
+    fn find(&self, address: usize) -> Option<Found> {
+        // SAFETY: the place is the reservation's. A chunk that is out of its pool may be
+        // read, and those under this tag are long enough for a mark.
+        unsafe {
+            let found = self.place.find(Tag::from_number(self.tag()), address)?;
+            (!has_mark(found.chunk, self.key)).then_some(found)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The chunk was found live in this arena, and the magazines are this thread's.
+    #[inline(always)]
+    unsafe fn push(&self, magazines: Magazines<Bare>, found: Found) -> bool {
+        // SAFETY: the caller's promise: so the chunk's slab has a magazine (for extents it
+        // has no room), and the chunk is the arena's to write.
+        unsafe {
+            let magazine = magazines.at((*found.descriptor).slab as usize);
+            let pushed = (*magazine).push(Bare(found.chunk));
+            if pushed {
+                set_mark(found.chunk, self.key);
+            }
+            pushed
+        }
+    }
+}
+
+/// # Safety
+///
+/// The chunk is out of its pool and has room for a mark.
+#[inline(always)]
+pub(crate) unsafe fn has_mark(chunk: *mut u8, key: u64) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { chunk.cast::<u64>().read_unaligned() == key ^ chunk.addr() as u64 }
+}
+
+/// # Safety
+///
+/// The chunk is the caller's and has room for a mark.
+#[inline(always)]
+pub(crate) unsafe fn set_mark(chunk: *mut u8, key: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { chunk.cast::<u64>().write_unaligned(key ^ chunk.addr() as u64) };
+}
+
+/// # Safety
+///
+/// As [`set_mark`].
+#[inline(always)]
+pub(crate) unsafe fn clear_mark(chunk: *mut u8) {
+    // SAFETY: the caller's promise. No mark is zero.
+    unsafe { chunk.cast::<u64>().write_unaligned(0) };
+}
