@@ -1,7 +1,7 @@
 #!/bin/sh
 # Which crate may know which:
 #
-#   core ← flist, malloc, jemalloc, mimalloc ← mallocer ← cli, benches
+#   core ← flist, malloc, jemalloc, mimalloc ← mallocer ← workloads ← cli, benches
 #   flist ← preload
 #   core ← conformance, which tests may use
 #
@@ -20,7 +20,8 @@ built_on() {
     mallocer-conformance) echo mallocer-core ;;
     mallocer-preload) echo mallocer-core mallocer-flist ;;
     mallocer) echo mallocer-core "$backends" ;;
-    mallocer-cli | mallocer-benches) echo mallocer mallocer-core "$backends" ;;
+    mallocer-workloads) echo mallocer mallocer-core "$backends" ;;
+    mallocer-cli | mallocer-benches) echo mallocer mallocer-core mallocer-workloads "$backends" ;;
     *) return 1 ;;
     esac
 }

@@ -4,83 +4,71 @@
 //! that is its best. A [`Visitor`] sees them one after the other, each with its own
 //! type, so that nothing stands between a workload and the allocator.
 
-use mallocer::{Arena, Backend, Mallocer, SharedArena, global};
+use mallocer::{Arena, Mallocer, SharedArena, global};
 use mallocer::{Flist, Jemalloc, Malloc, Mimalloc};
 use mallocer::{SharedFlist, SharedJemalloc, SharedMalloc, SharedMimalloc};
+use mallocer_workloads::{ByPointer, Competitor, FreeList, Library, Visitor};
 
-use crate::limit::FreeList;
-use crate::{Bump, Library, Subject, WithoutSize};
-
-/// An allocator that competes.
-#[derive(Clone, Copy)]
-pub struct Competitor<S> {
-    /// How it is called in results.
-    pub name: &'static str,
-    /// Opens it anew: with nothing allocated, where it has heaps at all.
-    pub open: fn() -> S,
-    /// Whether it serves more than one size.
-    pub any_size: bool,
-    /// Whether it takes single chunks back.
-    pub frees: bool,
-    /// Whether it can give back everything at once.
-    pub releases: bool,
-}
-
-/// What sees all competitors.
-pub trait Visitor {
-    /// Looks at one.
-    fn visit<S: Subject>(&mut self, competitor: Competitor<S>);
-}
+use crate::peers::Bump;
+#[cfg(feature = "peers")]
+use crate::peers::Rpmalloc;
 
 /// Capacity of every arena: more than any workload uses, so that none is refused.
-const CAPACITY_BYTES: usize = 8 << 30;
+const CAPACITY_BYTES: usize = 64 << 30;
 
 fn arena<M: Mallocer>() -> Arena<M> {
-    Arena::<M>::builder().capacity(CAPACITY_BYTES).build().expect("an arena of 8 GiB")
+    Arena::<M>::builder().capacity(CAPACITY_BYTES).build().expect("an arena of 64 GiB")
 }
 
 fn shared<M: Mallocer + Send + Sync>() -> SharedArena<M> {
-    SharedArena::<M>::builder().capacity(CAPACITY_BYTES).build().expect("an arena of 8 GiB")
+    SharedArena::<M>::builder().capacity(CAPACITY_BYTES).build().expect("an arena of 64 GiB")
 }
 
-fn chosen() -> Arena {
-    let builder = Arena::builder().backend(Backend::Flist).capacity(CAPACITY_BYTES);
-    builder.build().expect("an arena of 8 GiB")
+/// What a competitor is to others, which decides whom it is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One of the forms of flist.
+    Own,
+    /// An allocator that flist is measured by.
+    Peer,
+    /// Neither: a peer's arena where the peer itself competes, a bump arena, the limit.
+    Other,
 }
 
-/// A heap: it can do everything.
-fn heap<S>(name: &'static str, open: fn() -> S) -> Competitor<S> {
-    Competitor { name, open, any_size: true, frees: true, releases: true }
+/// What the competitor of this name is.
+pub fn role(name: &str) -> Role {
+    match name {
+        name if name.starts_with("flist") => Role::Own,
+        "bump" | "limit" => Role::Other,
+        _ => Role::Peer,
+    }
 }
 
-/// A library as a global allocator: it has no heap to release.
-fn library<S>(name: &'static str, open: fn() -> S) -> Competitor<S> {
-    Competitor { releases: false, ..heap(name, open) }
-}
-
-/// Shows every competitor to `visitor`, mallocer's own first.
+/// Shows every competitor to `visitor`, flist's forms first, then the peers themselves,
+/// then the arenas of the facade on them, then the rest.
 pub fn each(visitor: &mut impl Visitor) {
-    visitor.visit(heap("flist", arena::<Flist>));
-    visitor.visit(heap("flist, size unknown", || WithoutSize(arena::<Flist>())));
-    visitor.visit(heap("flist, chosen at run time", chosen));
-    visitor.visit(heap("flist, shared", shared::<SharedFlist>));
-    visitor.visit(library("flist, global", || Library(global::Flist)));
-    visitor.visit(heap("malloc", arena::<Malloc>));
-    visitor.visit(heap("malloc, shared", shared::<SharedMalloc>));
-    visitor.visit(heap("jemalloc", arena::<Jemalloc>));
-    visitor.visit(heap("jemalloc, shared", shared::<SharedJemalloc>));
-    visitor.visit(heap("mimalloc", arena::<Mimalloc>));
-    visitor.visit(heap("mimalloc, shared", shared::<SharedMimalloc>));
+    visitor.visit(Competitor::heap("flist", || ByPointer(arena::<Flist>())));
+    visitor.visit(Competitor::heap("flist-sized", arena::<Flist>));
+    visitor.visit_shared(Competitor::heap("flist-shared", || ByPointer(shared::<SharedFlist>())));
+    visitor.visit_shared(Competitor::heap("flist-shared-sized", shared::<SharedFlist>));
+    visitor.visit_shared(Competitor::library("flist-global", || Library(global::Flist)));
 
-    visitor.visit(library("glibc itself", || Library(std::alloc::System)));
-    visitor.visit(library("jemalloc itself", || Library(tikv_jemallocator::Jemalloc)));
-    visitor.visit(library("mimalloc itself", || Library(mimalloc::MiMalloc)));
-
+    visitor.visit_shared(Competitor::library("jemalloc", || Library(global::Jemalloc)));
+    visitor.visit_shared(Competitor::library("mimalloc", || Library(global::Mimalloc)));
     #[cfg(feature = "peers")]
     {
-        visitor.visit(library("snmalloc", || Library(snmalloc_rs::SnMalloc)));
-        visitor.visit(library("rpmalloc", || Library(rpmalloc::RpMalloc)));
+        visitor.visit_shared(Competitor::library("snmalloc", || Library(snmalloc_rs::SnMalloc)));
+        visitor.visit_shared(Competitor::library("rpmalloc", Rpmalloc::new));
     }
-    visitor.visit(Competitor { frees: false, ..heap("bumpalo", Bump::default) });
-    visitor.visit(Competitor { any_size: false, ..heap("bare free list", FreeList::default) });
+    visitor.visit_shared(Competitor::library("glibc", || Library(std::alloc::System)));
+
+    visitor.visit(Competitor::heap("jemalloc-arena", arena::<Jemalloc>));
+    visitor.visit_shared(Competitor::heap("jemalloc-shared", shared::<SharedJemalloc>));
+    visitor.visit(Competitor::heap("mimalloc-arena", arena::<Mimalloc>));
+    visitor.visit_shared(Competitor::heap("mimalloc-shared", shared::<SharedMimalloc>));
+    visitor.visit(Competitor::heap("malloc-arena", arena::<Malloc>));
+    visitor.visit_shared(Competitor::heap("malloc-shared", shared::<SharedMalloc>));
+
+    visitor.visit(Competitor { frees: false, ..Competitor::heap("bump", Bump::default) });
+    visitor.visit(Competitor { any_size: false, ..Competitor::heap("limit", FreeList::default) });
 }

@@ -59,6 +59,10 @@ impl Subject for FreeList {
         self.head.set(Some(chunk));
     }
 
+    unsafe fn realloc(&self, _: NonNull<u8>, _: Layout, size: usize) -> NonNull<u8> {
+        panic!("the limit has one size; it cannot give a chunk {size} bytes")
+    }
+
     unsafe fn release(&mut self) {
         *self = FreeList::default();
     }
