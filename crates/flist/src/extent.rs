@@ -73,10 +73,12 @@ impl<S: Slot> Heap<S> {
         let retained = unsafe { self.retained.take(table, runs, align_runs, origin) };
         let Taken { span, zero } = match retained {
             Some(span) => {
+                self.seen.hit();
                 self.refund(runs as usize * RUN - bytes);
                 Taken { span, zero: false }
             }
             None => {
+                self.seen.miss();
                 self.charge(bytes)?;
                 let Some(taken) = reservation.take(runs, align) else {
                     self.refund(bytes);

@@ -37,6 +37,7 @@ use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, Marked, OS_PAGE};
 use crate::reservation::Reservation;
 use crate::slab::{Magazines, Slab};
+use crate::statistics::{Block, Statistics};
 
 /// A new arena's id. Ids are never used again.
 pub(crate) fn next_id() -> u64 {
@@ -108,6 +109,35 @@ impl Flist {
     /// ```
     pub fn trim() -> usize {
         Reservation::made().map_or(0, Reservation::trim)
+    }
+
+    /// What the heap has seen: its peak, its misses, its blocks.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use mallocer_core::{Config, Mallocer};
+    /// use mallocer_flist::Flist;
+    ///
+    /// let heap = Flist::open(&Config::default())?;
+    /// heap.try_alloc(Layout::new::<[u8; 100]>()).unwrap();
+    /// let seen = heap.statistics();
+    /// assert_eq!((seen.blocks, seen.misses), (1, 1));
+    /// assert!(seen.peak_heap >= seen.in_use);
+    /// # Ok::<(), mallocer_core::ConfigError>(())
+    /// ```
+    pub fn statistics(&self) -> Statistics {
+        // SAFETY: called from outside; calls nothing that comes back here.
+        unsafe { self.heap() }.statistics()
+    }
+
+    /// Writes the heap's blocks (pools, extents, retained spans) from number `skip` on to
+    /// `into`, as many as fit; returns how many. As long as nobody uses the heap, a block
+    /// keeps its number.
+    pub fn blocks(&self, skip: usize, into: &mut [Block]) -> usize {
+        // SAFETY: called from outside; calls nothing that comes back here.
+        unsafe { self.heap() }.blocks(skip, into)
     }
 
     fn new(config: &Config) -> Result<Flist, ConfigError> {

@@ -29,6 +29,7 @@ use crate::pool::{OS_PAGE, Pool, Slot, reciprocal};
 use crate::reservation::{Reservation, Taken};
 use crate::slab::{MagazineBounds, Slab};
 use crate::spans::Spans;
+use crate::statistics::Seen;
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
 pub(crate) const LARGEST_POOLED: usize = 32 << 10;
@@ -78,6 +79,7 @@ pub(crate) struct Heap<S> {
     pub(crate) heap: usize,
     /// Runs taken from the process for pools, extents and retained memory.
     pub(crate) runs: usize,
+    pub(crate) seen: Seen,
     /// The state byte of a chunk that is out of its pool, but not known to be live: the
     /// one-thread arena tells chunks in magazines from live ones by it, the shared arena
     /// does not (see `sharing`).
@@ -118,6 +120,7 @@ impl<S: Slot> Heap<S> {
             retained_since_ms: 0,
             heap: 0,
             runs: 0,
+            seen: Seen::default(),
             out_state,
             twice: None,
             caches: ptr::null_mut(),
@@ -204,6 +207,7 @@ impl<S: Slot> Heap<S> {
     pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), AllocError> {
         self.budget.charge(bytes)?;
         self.heap += bytes;
+        self.seen.grown(self.heap);
         Ok(())
     }
 
@@ -318,7 +322,8 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise.
         unsafe {
             let slab_heap = self.slab((*pool).slab as usize).heap;
-            let mut step = (*pool).next_step(slab_heap, least);
+            self.seen.miss();
+            let mut step = (*pool).next_step(slab_heap, self.seen.ahead(least, self.heap));
             if self.charge(step).is_err() {
                 step = ((*pool).ready as usize + 1) * (*pool).stride;
                 step = step.next_multiple_of(OS_PAGE) - (*pool).charged;

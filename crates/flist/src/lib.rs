@@ -15,6 +15,7 @@
 //! | `pool`, `slab` | chunks of one size, and the magazines in front of them |
 //! | `heap`, `extent` | one arena's pools and large chunks, on its budget |
 //! | `refill`, `leaving` | chunks between magazines and pools; memory that is given back |
+//! | `statistics` | what a heap has seen, and what it is made of |
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
 //! | `flist` | the arena for one thread |
 //! | `cache`, `local`, `registry` | a thread's magazines; how it finds them; how it ends |
@@ -60,6 +61,7 @@ mod shared;
 mod sharing;
 mod slab;
 mod spans;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -67,3 +69,4 @@ pub use flist::Flist;
 pub use global::Global;
 pub use process::{Process, abort};
 pub use shared::SharedFlist;
+pub use statistics::{Block, BlockKind, Statistics};

@@ -29,6 +29,7 @@ use crate::pool::Bare;
 use crate::registry;
 use crate::sharing::Sharing;
 use crate::slab::Magazines;
+use crate::statistics::{Block, Statistics};
 
 /// A number that is no arena's tag, and not that of a thread that used none.
 const NOT_OPEN: u64 = Tag::new(0, Kind::Live).as_number();
@@ -239,6 +240,17 @@ impl Process {
                 visit(slab_use);
             }
         }
+    }
+
+    /// What the heap has seen.
+    pub fn statistics(&'static self) -> Statistics {
+        self.heap().map(|heap| heap.heap.lock().statistics()).unwrap_or_default()
+    }
+
+    /// Writes the heap's blocks from number `skip` on to `into`, as many as fit; returns
+    /// how many. While other calls use the heap, numbers change.
+    pub fn blocks(&'static self, skip: usize, into: &mut [Block]) -> usize {
+        self.heap().map_or(0, |heap| heap.heap.lock().blocks(skip, into))
     }
 
     /// Gives empty memory back to the system; returns how many bytes.

@@ -82,7 +82,7 @@ impl<S: Slot> Heap<S> {
     ) -> Result<u32, AllocError> {
         let out_state = self.out_state;
         let slab: *mut Slab = self.slab(index);
-        let mut got = 0;
+        let (mut got, mut found) = (0, true);
         // SAFETY: the slab is this arena's, and so are the pools in its list.
         unsafe {
             while got < wanted {
@@ -96,6 +96,7 @@ impl<S: Slot> Heap<S> {
                         pool = self.new_pool(index)?;
                     }
                     if (*pool).free == 0 {
+                        found = false;
                         self.grow_pool(pool)?;
                     }
                 }
@@ -106,6 +107,9 @@ impl<S: Slot> Heap<S> {
                     (*slab).unlist(pool);
                 }
             }
+        }
+        if found {
+            self.seen.hit();
         }
         Ok(got)
     }

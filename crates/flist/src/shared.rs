@@ -9,6 +9,7 @@ use mallocer_core::{AllocError, Budget, Config, ConfigError, Info, Mallocer, Mis
 use crate::local::Lane;
 use crate::registry;
 use crate::sharing::Sharing;
+use crate::statistics::{Block, Statistics};
 
 /// flist for any number of threads: each has magazines of its own, and any may free
 /// what another allocated.
@@ -48,6 +49,17 @@ unsafe impl Send for SharedFlist {}
 unsafe impl Sync for SharedFlist {}
 
 impl SharedFlist {
+    /// What the heap has seen: its peak, its misses, its blocks.
+    pub fn statistics(&self) -> Statistics {
+        self.sharing().heap.lock().statistics()
+    }
+
+    /// Writes the heap's blocks from number `skip` on to `into`, as many as fit; returns
+    /// how many. While other calls use the heap, numbers change.
+    pub fn blocks(&self, skip: usize, into: &mut [Block]) -> usize {
+        self.sharing().heap.lock().blocks(skip, into)
+    }
+
     #[inline(always)]
     fn sharing(&self) -> &Sharing {
         // SAFETY: alive until `drop`.

@@ -161,6 +161,22 @@ impl Spans {
         }
     }
 
+    /// Calls `visit` for every span.
+    ///
+    /// # Safety
+    ///
+    /// As [`take`](Spans::take); `visit` does not change the store.
+    pub(crate) unsafe fn each(&self, table: Descriptors, visit: &mut dyn FnMut(Span)) {
+        for mut first in self.heads {
+            while first != 0 {
+                // SAFETY: lists run through spans of this store.
+                let (runs, next) = unsafe { ((*table.at(first)).runs, (*table.at(first)).next) };
+                visit(Span::new(first, runs));
+                first = next;
+            }
+        }
+    }
+
     /// A span of at least `runs` runs.
     ///
     /// # Safety
