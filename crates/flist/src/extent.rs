@@ -114,6 +114,22 @@ impl<S: Slot> Heap<S> {
         Ok(Extent { start, bytes, zero })
     }
 
+    /// Makes an extent that is not used a retained span, however large it is.
+    ///
+    /// # Safety
+    ///
+    /// `start` is that of one of this arena's extents, which is all charged.
+    pub(crate) unsafe fn retain_extent(&mut self, start: NonNull<u8>) {
+        let Some(reservation) = self.reservation() else { return };
+        let first = reservation.run_of(start.addr().get()).expect("an extent is ours");
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (span, bytes) = self.end_extent(reservation.descriptors().at(first));
+            debug_assert!(span.runs as usize * RUN == bytes);
+            self.leave(span, true, Leaving::Retained);
+        }
+    }
+
     /// Frees an extent.
     ///
     /// # Safety
@@ -121,8 +137,27 @@ impl<S: Slot> Heap<S> {
     /// `descriptor` is that of one of this arena's extents, which is not used any more.
     pub(crate) unsafe fn free_extent(&mut self, descriptor: *mut Descriptor) {
         self.decay();
+        // SAFETY: passed on.
+        let (span, bytes) = unsafe { self.end_extent(descriptor) };
+        // What is kept is charged in full.
+        let missing = span.runs as usize * RUN - bytes;
+        let kept = bytes <= LARGEST_KEPT && self.charge(missing).is_ok();
+        if !kept {
+            self.refund(bytes);
+        }
+        let leaving = if bytes > LARGEST_KEPT { Leaving::System } else { Leaving::Retained };
+        // SAFETY: the span is this arena's, and its descriptor is cleared.
+        unsafe { self.leave(span, kept, leaving) };
+    }
+
+    /// Takes an extent off the books; returns its span, and the bytes charged for it.
+    ///
+    /// # Safety
+    ///
+    /// As [`free_extent`](Heap::free_extent).
+    unsafe fn end_extent(&mut self, descriptor: *mut Descriptor) -> (Span, usize) {
         // SAFETY: the caller's promise; neighbours in the list are this arena's.
-        let (span, bytes) = unsafe {
+        unsafe {
             let Descriptor { start, prev, next, runs, extent_bytes, slab, .. } =
                 *descriptor.cast_const();
             (*descriptor).state = CACHED;
@@ -138,16 +173,7 @@ impl<S: Slot> Heap<S> {
             self.count_extent(slab as usize, -1, -(extent_bytes as isize));
             let first = self.reservation().and_then(|ours| ours.run_of(start.addr()));
             (Span::new(first.expect("an extent is within the reservation"), runs), extent_bytes)
-        };
-        // What is kept is charged in full.
-        let missing = span.runs as usize * RUN - bytes;
-        let kept = bytes <= LARGEST_KEPT && self.charge(missing).is_ok();
-        if !kept {
-            self.refund(bytes);
         }
-        let leaving = if bytes > LARGEST_KEPT { Leaving::System } else { Leaving::Retained };
-        // SAFETY: the span is this arena's, and its descriptor is cleared.
-        unsafe { self.leave(span, kept, leaving) };
     }
 
     /// Makes an extent hold `size` bytes where it is, if the memory behind it allows.

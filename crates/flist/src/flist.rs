@@ -132,6 +132,32 @@ impl Flist {
         unsafe { self.heap() }.statistics()
     }
 
+    /// Has `chunks` chunks ready that hold `size` bytes each, on top of what there is: they
+    /// are charged and backed by memory at once, and stay until a release. While requests
+    /// stay within what is ready there is no system call.
+    ///
+    /// # Errors
+    ///
+    /// As an allocation of so much; what is ready by then stays.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocer_core::{Config, Mallocer};
+    /// use mallocer_flist::Flist;
+    ///
+    /// let heap = Flist::open(&Config::default())?;
+    /// heap.prepare(64, 10_000).unwrap();
+    /// assert!(heap.info().heap >= 640_000);
+    /// # Ok::<(), mallocer_core::ConfigError>(())
+    /// ```
+    pub fn prepare(&self, size: usize, chunks: usize) -> Result<(), AllocError> {
+        // SAFETY: called from outside; calls nothing that comes back here.
+        let heap = unsafe { self.heap() };
+        self.attach(heap)?;
+        heap.prepare(size, chunks)
+    }
+
     /// Writes the heap's blocks (pools, extents, retained spans) from number `skip` on to
     /// `into`, as many as fit; returns how many. As long as nobody uses the heap, a block
     /// keeps its number.

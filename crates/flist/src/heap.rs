@@ -38,7 +38,7 @@ pub(crate) const LARGEST_POOLED: usize = 32 << 10;
 const LEAST_CHUNKS: usize = 8;
 
 /// And takes this many runs at most: 4 MiB.
-const MOST_RUNS: usize = (4 << 20) / RUN;
+pub(crate) const MOST_RUNS: usize = (4 << 20) / RUN;
 
 /// A step of fresh memory of at least this many bytes is backed with pages at once.
 const LEAST_POPULATED: usize = 32 << 10;
@@ -75,6 +75,8 @@ pub(crate) struct Heap<S> {
     /// Empty memory, charged in full.
     pub(crate) retained: Spans,
     pub(crate) retained_since_ms: u64,
+    /// Runs of it that decay leaves: those of clusters.
+    pub(crate) kept_runs: usize,
     /// Bytes charged.
     pub(crate) heap: usize,
     /// Runs taken from the process for pools, extents and retained memory.
@@ -118,6 +120,7 @@ impl<S: Slot> Heap<S> {
             extents: 0,
             retained: Spans::new(id, Kind::Dirty),
             retained_since_ms: 0,
+            kept_runs: 0,
             heap: 0,
             runs: 0,
             seen: Seen::default(),
@@ -230,18 +233,28 @@ impl<S: Slot> Heap<S> {
     /// Takes a pool for the slab at `index`, nothing of it charged unless it comes
     /// from retained memory; puts it first in the slab's list.
     pub(crate) fn new_pool(&mut self, index: usize) -> Result<*mut Pool, AllocError> {
-        let reservation = self.attach()?;
-        let table = reservation.descriptors();
         let stride = self.stride(index);
         let pools = self.slab(index).pools;
-        if pools as usize >= self.max_pools {
-            let slab = self.ladder.slabs()[index];
-            return Err(AllocError::PoolLimit { slab, pools: pools as usize });
-        }
         let least = (LEAST_CHUNKS.min(self.max_chunks) * stride).div_ceil(RUN);
         let most = (self.max_chunks * stride / RUN).clamp(least, MOST_RUNS);
         let runs = (least << pools.min(6)).min(most);
+        self.new_pool_of(index, runs, least)
+    }
 
+    /// The same, of `runs` runs, or of `least` if those are retained.
+    pub(crate) fn new_pool_of(
+        &mut self,
+        index: usize,
+        runs: usize,
+        least: usize,
+    ) -> Result<*mut Pool, AllocError> {
+        let reservation = self.attach()?;
+        let table = reservation.descriptors();
+        let stride = self.stride(index);
+        let pools = self.slab(index).pools as usize;
+        if pools >= self.max_pools {
+            return Err(AllocError::PoolLimit { slab: self.ladder.slabs()[index], pools });
+        }
         // SAFETY: the retained store is this arena's.
         let retained = unsafe {
             let taken = self.retained.take(table, runs as u32, 1, 0);
@@ -332,6 +345,19 @@ impl<S: Slot> Heap<S> {
             if (*pool).fresh && step >= LEAST_POPULATED {
                 os::populate((*pool).start.add((*pool).charged), step);
             }
+            self.make_ready(pool, step);
+        }
+        Ok(())
+    }
+
+    /// Makes the chunks in the next `step` bytes of a pool ready, which are charged.
+    ///
+    /// # Safety
+    ///
+    /// As [`grow_pool`](Heap::grow_pool).
+    pub(crate) unsafe fn make_ready(&mut self, pool: *mut Pool, step: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
             let ready = (*pool).ready;
             (*pool).grow(step);
             let more = ((*pool).ready - ready) as usize;
@@ -340,7 +366,6 @@ impl<S: Slot> Heap<S> {
             slab.ready += more;
             slab.free += more;
         }
-        Ok(())
     }
 
     pub(crate) fn info(&self) -> Info {

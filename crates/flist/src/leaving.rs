@@ -125,23 +125,33 @@ impl<S: Slot> Heap<S> {
             // that neighbours leave in one piece.
             unsafe {
                 let next = (*pool).next;
-                if (*pool).is_empty() {
+                if (*pool).is_empty() && !(*pool).kept {
                     let full = (*pool).charged == (*pool).span_bytes();
                     self.retire(pool, if full { Leaving::Retained } else { leaving });
                 }
                 pool = next;
             }
         }
-        self.give_up_retained(leaving);
+        self.give_up_retained(leaving, self.kept_runs);
         before - self.heap
     }
 
-    fn give_up_retained(&mut self, leaving: Leaving) {
+    /// Gives up retained spans, the largest first, until `keep` runs are left.
+    fn give_up_retained(&mut self, leaving: Leaving, keep: usize) {
         let Some(reservation) = self.reservation() else { return };
-        // SAFETY: the retained store is this arena's.
-        while let Some(span) = unsafe { self.retained.pop(reservation.descriptors()) } {
-            // SAFETY: as above.
-            unsafe { self.leave(span, true, leaving) };
+        let table = reservation.descriptors();
+        while self.retained.runs() > keep {
+            // SAFETY: the retained store is this arena's, and so are its spans.
+            unsafe {
+                let Some(mut span) = self.retained.pop(table) else { break };
+                let surplus = (self.retained.runs() + span.runs as usize - keep) as u32;
+                if surplus < span.runs {
+                    let kept = Span::new(span.first, span.runs - surplus);
+                    self.retained.put(table, kept);
+                    span = Span::new(kept.end(), surplus);
+                }
+                self.leave(span, true, leaving);
+            }
         }
     }
 
@@ -159,10 +169,10 @@ impl<S: Slot> Heap<S> {
     /// Gives retained memory back to the system if it was kept for the decay time.
     pub(crate) fn decay(&mut self) {
         let Some(decay) = self.decay else { return };
-        if self.retained.runs() > 0 {
+        if self.retained.runs() > self.kept_runs {
             let now = os::now_ms();
             if u128::from(now - self.retained_since_ms) >= decay.as_millis() {
-                self.give_up_retained(Leaving::System);
+                self.give_up_retained(Leaving::System, self.kept_runs);
             }
         }
     }
@@ -179,6 +189,7 @@ impl<S: Slot> Heap<S> {
         let (mut pool, mut extent) = (self.pools, self.extents);
         let mut retained = core::mem::replace(&mut self.retained, Spans::new(self.id, Kind::Dirty));
         (self.pools, self.extents, self.runs) = (ptr::null_mut(), 0, 0);
+        self.kept_runs = 0;
         self.caches = ptr::null_mut();
         // SAFETY: all lists hold this arena's own memory, which nothing uses any more. The
         // bookkeeping that the lists run through is given back last, and nobody can take

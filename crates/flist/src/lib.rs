@@ -16,6 +16,7 @@
 //! | `heap`, `extent` | one arena's pools and large chunks, on its budget |
 //! | `refill`, `leaving` | chunks between magazines and pools; memory that is given back |
 //! | `statistics` | what a heap has seen, and what it is made of |
+//! | `clusters` | chunks that are ready before they are asked for |
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
 //! | `flist` | the arena for one thread |
 //! | `cache`, `local`, `registry` | a thread's magazines; how it finds them; how it ends |
@@ -38,6 +39,7 @@
 extern crate alloc;
 
 mod cache;
+mod clusters;
 mod descriptor;
 mod extent;
 mod flist;

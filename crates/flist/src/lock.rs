@@ -47,6 +47,12 @@ impl<T> Lock<T> {
         Guard { lock: self }
     }
 
+    /// Takes the value if no thread has it.
+    pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
+        let free = self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok();
+        free.then(|| Guard { lock: self })
+    }
+
     /// Takes the lock without a guard, for what outlives the function: a fork.
     pub(crate) fn hold(&self) {
         core::mem::forget(self.lock());

@@ -92,6 +92,23 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
     unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) };
 }
 
+/// Asks for huge pages in a range, wherever it is touched, or forbids them.
+///
+/// # Safety
+///
+/// The range lies within a reservation.
+pub(crate) unsafe fn advise_huge(start: *mut u8, bytes: usize, huge: bool) {
+    let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
+    // SAFETY: the range is ours; contents do not change.
+    unsafe { libc::madvise(start.cast(), bytes, advice) };
+}
+
+/// Lets another thread run.
+pub(crate) fn give_way() {
+    // SAFETY: the call has no conditions.
+    unsafe { libc::sched_yield() };
+}
+
 /// Milliseconds of a clock that never goes back, precise to a few.
 pub(crate) fn now_ms() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -112,7 +112,9 @@ pub(crate) struct Pool {
     pub(crate) listed: bool,
     /// Whether its memory was never touched before.
     pub(crate) fresh: bool,
-    /// That list.
+    /// Whether the pool is a cluster's, and stays when it is empty.
+    pub(crate) kept: bool,
+    /// That list of pools to refill from.
     pub(crate) prev_listed: *mut Pool,
     pub(crate) next_listed: *mut Pool,
     /// All pools of the arena.
@@ -145,6 +147,7 @@ impl Pool {
             slab,
             listed: false,
             fresh: false,
+            kept: false,
             prev_listed: null(),
             next_listed: null(),
             prev: null(),

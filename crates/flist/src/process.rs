@@ -18,15 +18,17 @@ use core::fmt::{self, Write};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use mallocer_core::{Budget, Config, Info, Misuse, SlabUse};
+use mallocer_core::{AllocError, Budget, Config, Info, MAX_CAPACITY, Misuse, SlabUse};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, Tag};
 use crate::front::Front;
 use crate::local::{Lane, used_last};
 use crate::once::Once;
+use crate::os;
 use crate::pool::Bare;
 use crate::registry;
+use crate::reservation::Reservation;
 use crate::sharing::Sharing;
 use crate::slab::Magazines;
 use crate::statistics::{Block, Statistics};
@@ -60,6 +62,7 @@ pub struct Process {
     entered: AtomicBool,
     config: fn() -> Config,
     tell: fn(Misuse) -> !,
+    opened: fn(&'static Process),
 }
 
 impl Process {
@@ -72,7 +75,14 @@ impl Process {
             entered: AtomicBool::new(false),
             config,
             tell,
+            opened: |_| {},
         }
+    }
+
+    /// The same heap, of which `opened` is told when it is open; it may use it.
+    pub const fn when_opened(mut self, opened: fn(&'static Process)) -> Process {
+        self.opened = opened;
+        self
     }
 
     /// The heap; `None` if it cannot be opened.
@@ -94,6 +104,7 @@ impl Process {
         if !self.entered.swap(true, Relaxed) {
             // SAFETY: a static stays where it is.
             unsafe { registry::enter(heap) };
+            (self.opened)(self);
         }
         Some(heap)
     }
@@ -135,6 +146,26 @@ impl Process {
     #[inline(never)]
     fn alloc_slow(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
         self.heap()?.alloc_slow(layout, zeroed).ok()
+    }
+
+    /// Whether the heap is open; opens it if it is not.
+    pub fn is_open(&'static self) -> bool {
+        self.heap().is_some()
+    }
+
+    /// Whether no thread is at work behind the magazines just now: what a signal handler
+    /// asks before it uses what needs the heap's lock, which its own thread may hold.
+    /// Waits a little for other threads.
+    pub fn is_at_rest(&'static self) -> bool {
+        self.heap.get().is_some_and(|heap| {
+            (0..100).any(|_| {
+                let free = heap.heap.try_lock().is_some();
+                if !free {
+                    os::give_way();
+                }
+                free
+            })
+        })
     }
 
     /// Whether `address` lies where this process's flist heaps have their chunks: if not,
@@ -239,6 +270,27 @@ impl Process {
             if let Some(slab_use) = slab_use {
                 visit(slab_use);
             }
+        }
+    }
+
+    /// Has `chunks` chunks ready that hold `size` bytes each; see
+    /// [`SharedFlist::prepare`](crate::SharedFlist::prepare).
+    ///
+    /// # Errors
+    ///
+    /// As an allocation of so much; what is ready by then stays.
+    pub fn prepare(&'static self, size: usize, chunks: usize) -> Result<(), AllocError> {
+        let Some(heap) = self.heap() else {
+            return Err(AllocError::System { requested: size, used: 0, limit: MAX_CAPACITY });
+        };
+        heap.heap.lock().prepare(size, chunks)
+    }
+
+    /// Asks the system to use huge pages for all flist heaps of the process, or not to.
+    pub fn advise_huge(&'static self, huge: bool) {
+        if let Some(reservation) = Reservation::get() {
+            // SAFETY: the range is the reservation.
+            unsafe { os::advise_huge(reservation.base().as_ptr(), reservation.bytes(), huge) };
         }
     }
 

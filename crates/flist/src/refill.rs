@@ -344,7 +344,7 @@ impl<S: Slot> Heap<S> {
             let full_grown = (*pool).ready == (*pool).count;
             let others = (*slab).free - (*pool).free as usize;
             let enough = (*slab).magazine_most as usize;
-            if (*pool).is_empty() && full_grown && others >= enough {
+            if (*pool).is_empty() && full_grown && others >= enough && !(*pool).kept {
                 self.retire(pool, Leaving::Retained);
             }
         }

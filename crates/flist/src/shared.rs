@@ -49,6 +49,18 @@ unsafe impl Send for SharedFlist {}
 unsafe impl Sync for SharedFlist {}
 
 impl SharedFlist {
+    /// Has `chunks` chunks ready that hold `size` bytes each, on top of what there is: they
+    /// are charged and backed by memory at once, and stay until a release. While requests
+    /// stay within what is ready there is no system call; what another thread's magazines
+    /// hold back is not ready.
+    ///
+    /// # Errors
+    ///
+    /// As an allocation of so much; what is ready by then stays.
+    pub fn prepare(&self, size: usize, chunks: usize) -> Result<(), AllocError> {
+        self.sharing().heap.lock().prepare(size, chunks)
+    }
+
     /// What the heap has seen: its peak, its misses, its blocks.
     pub fn statistics(&self) -> Statistics {
         self.sharing().heap.lock().statistics()

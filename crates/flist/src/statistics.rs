@@ -20,7 +20,7 @@ use mallocer_core::Bytes;
 
 use crate::descriptor::RUN;
 use crate::heap::Heap;
-use crate::pool::OS_PAGE;
+use crate::pool::{OS_PAGE, Slot};
 
 /// Misses in a row from which on a heap takes ahead.
 const RUN_OF_MISSES: u64 = 4;
@@ -151,7 +151,7 @@ impl BlockKind {
     }
 }
 
-impl Heap {
+impl<S: Slot> Heap<S> {
     /// What there is to say of the heap.
     pub(crate) fn statistics(&self) -> Statistics {
         let info = self.info();

@@ -1,9 +1,9 @@
 //! What a program may ask and tell the allocator beside memory.
 
 use libc::{c_int, size_t};
-use mallocer_core::SlabUse;
 
-use crate::heap::{HEAP, say};
+use crate::heap::HEAP;
+use crate::report;
 
 /// Statistics as glibc's `mallinfo2` has them, with what they mean here.
 #[repr(C)]
@@ -62,13 +62,7 @@ extern "C" fn mallinfo() -> MallInfo<c_int> {
 /// Writes to standard error what the heap is and has, and how each slab is used.
 #[unsafe(no_mangle)]
 extern "C" fn malloc_stats() {
-    say(format_args!("mallocer: {}\n", HEAP.info()));
-    HEAP.each_slab_use(&mut |slab: SlabUse| {
-        say(format_args!(
-            "slab {}: {} chunks in {} pools, {} of {} bytes\n",
-            slab.slab, slab.chunks, slab.pools, slab.alloc, slab.heap
-        ));
-    });
+    report::write(libc::STDERR_FILENO, false);
 }
 
 /// Gives empty memory back to the system; 1 if there was any. What is kept on top is not

@@ -11,6 +11,10 @@
 //! | `aligned` | `posix_memalign`, `aligned_alloc` and older names |
 //! | `operators` | the deletes of C++ that know a size or an alignment |
 //! | `inspect` | `mallinfo2`, `malloc_stats`, `malloc_trim` and the like |
+//! | `statistics` | what the heap has seen, for programs that ask for it |
+//! | `start` | what happens once: options, clusters, and the report at exit |
+//! | `environment`, `options` | the variable `MALLOCER` |
+//! | `report`, `output` | statistics as text and as JSON; writing without allocating |
 //! | `errno` | how a call says why there is no memory |
 //!
 //! # How it is built
@@ -22,11 +26,16 @@
 #![cfg_attr(panic = "abort", no_std)]
 
 mod aligned;
+mod environment;
 mod errno;
 mod family;
 mod heap;
 mod inspect;
 mod operators;
+mod options;
+mod output;
+mod report;
+mod start;
 
 /// Rust code in here that allocates (a ladder's table, say) does so on the same heap.
 #[global_allocator]
@@ -36,7 +45,7 @@ static ALLOCATOR: heap::Rust = heap::Rust;
 #[cfg(panic = "abort")]
 #[panic_handler]
 fn panic(panic: &core::panic::PanicInfo<'_>) -> ! {
-    heap::say(format_args!("mallocer: {panic}\n"));
+    output::say(format_args!("mallocer: {panic}\n"));
     // SAFETY: `abort` has no conditions.
     unsafe { libc::abort() }
 }
