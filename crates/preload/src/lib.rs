@@ -14,7 +14,7 @@
 //! | `statistics` | what the heap has seen, for programs that ask for it |
 //! | `start` | what happens once: options, clusters, and the report at exit |
 //! | `environment`, `options` | the variable `MALLOCER` |
-//! | `report`, `output` | statistics as text and as JSON; writing without allocating |
+//! | `report`, `delivery`, `output` | statistics as text and as JSON; where they go; writing without allocating |
 //! | `errno` | how a call says why there is no memory |
 //!
 //! # How it is built
@@ -26,6 +26,7 @@
 #![cfg_attr(panic = "abort", no_std)]
 
 mod aligned;
+mod delivery;
 mod environment;
 mod errno;
 mod family;
@@ -36,6 +37,7 @@ mod options;
 mod output;
 mod report;
 mod start;
+mod statistics;
 
 /// Rust code in here that allocates (a ladder's table, say) does so on the same heap.
 #[global_allocator]

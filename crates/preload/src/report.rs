@@ -1,15 +1,32 @@
 //! Statistics, as text and as JSON.
 
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use mallocer_core::{Bytes, SlabUse};
 use mallocer_flist::{Block, Statistics};
 
+use crate::delivery;
 use crate::heap::HEAP;
 use crate::output::Output;
 
 /// How many blocks are looked at with one look at the heap.
 const BLOCKS_AT_ONCE: usize = 32;
+
+/// Whether reports are JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Says where reports go, and in which form.
+pub(crate) fn aim(path: &[u8], json: bool) {
+    JSON.store(json, Relaxed);
+    // SAFETY: called once, when the heap is opened; only after that reports are asked for.
+    unsafe { delivery::aim(path) };
+}
+
+/// Writes a report where reports go.
+pub(crate) fn deliver() {
+    delivery::to_aim(|descriptor| write(descriptor, JSON.load(Relaxed)));
+}
 
 /// Writes all there is to say of the heap to `descriptor`.
 pub(crate) fn write(descriptor: i32, json: bool) {
