@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::size::parse_size;
 
@@ -22,6 +22,7 @@ const MAIN_EXAMPLES: &str = "\
 Examples:
   mallocer compare                       the same work on every backend, side by side
   mallocer compare --threads 4 src docs  four threads on one arena, words of two directories
+  mallocer compare --workload arena      single operations, one table for all backends
   mallocer backends                      which backends there are
   mallocer slabs --request 67            which slab serves 67 bytes, and what it wastes
 
@@ -38,19 +39,29 @@ pub(crate) enum Command {
     Slabs(SlabsArgs),
     #[command(name = crate::compare::ROUND_COMMAND, hide = true)]
     Round(RoundArgs),
+    #[command(name = crate::compare::arena::SAMPLE_COMMAND, hide = true)]
+    Sample(SampleArgs),
 }
 
 /// Does the same work on every backend and shows the figures side by side.
 ///
-/// Reads text files and builds from their words, in an arena of each backend, an
+/// The work is one of two. `index` reads text files and builds from their words, in an arena of each backend, an
 /// ordered index as a storage engine would: nodes, keys, posting arrays that
 /// grow, versions replaced while older ones are still held, deletes in another
-/// order, a scan, and a release of everything at once. Each round of a backend
-/// runs in a process of its own; rounds of the backends take turns. The contents
-/// must come out the same on all of them.
+/// order, a scan, and a release of everything at once; the contents must come out
+/// the same on all backends. `arena` is a set of small workloads, from single pairs
+/// of alloc and free to crowds of threads. Each round of a backend runs in a process
+/// of its own; rounds of the backends take turns.
 #[derive(Debug, Args)]
 #[command(after_help = COMPARE_EXAMPLES)]
 pub(crate) struct CompareArgs {
+    /// What is done: an index over the words of files, or the set of small workloads
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = WorkloadSet::Index)]
+    pub(crate) workload: WorkloadSet,
+    /// Of `arena`, these workloads alone, with commas between; the large ones run only
+    /// when they are named [default: all that take less than a gigabyte]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
     /// Files and directories to take the words from [default: .]
     ///
     /// Directories are read recursively, in the order of their names, without
@@ -60,10 +71,11 @@ pub(crate) struct CompareArgs {
     /// Backends to compare, with commas between [default: all that are compiled in]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub(crate) backends: Vec<String>,
-    /// Threads at work on one arena; 1 takes the single-threaded arena
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
-    pub(crate) threads: usize,
-    /// Rounds of each backend [default: 7, or as many as 20 seconds allow]
+    /// Threads at work on one arena; for the index, 1 takes the single-threaded arena
+    /// [default: 1; in the workloads of `arena` that have several, 2]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+    /// Rounds of each backend [default: 7, or as many as 20 seconds allow; of `arena` 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) rounds: Option<u32>,
     /// How often the words are indexed, each copy under keys of its own
@@ -87,6 +99,15 @@ pub(crate) struct CompareArgs {
     pub(crate) quiet: bool,
 }
 
+/// What `compare` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WorkloadSet {
+    /// An ordered index over the words of files, as a storage engine builds it.
+    Index,
+    /// Small workloads, each measured by the time of one operation.
+    Arena,
+}
+
 const COMPARE_EXAMPLES: &str = "\
 Examples:
   mallocer compare                                  the sources in this directory
@@ -94,6 +115,8 @@ Examples:
   mallocer compare --backends flist,jemalloc        two of the backends
   mallocer compare --rounds 15 --scale 10           longer, for steadier figures
   mallocer compare --json figures.json              everything, for other programs
+  mallocer compare --workload arena                 single operations, and threads
+  mallocer compare --workload arena --only pair,larson --rounds 9
   mallocer compare --json - | jq '.backends[].metrics.total_ns.median'
 
 What the rows mean, how they are measured, and the JSON: docs/cli.md.
@@ -196,6 +219,27 @@ pub(crate) struct RoundArgs {
     /// Measure the latency of single calls, and not the phases.
     #[arg(long)]
     pub(crate) latency: bool,
+}
+
+/// One measurement of one workload of `arena` on one backend, in a process of its own:
+/// writes the nanoseconds of an operation to standard output.
+#[derive(Debug, Args)]
+pub(crate) struct SampleArgs {
+    /// The backend to measure.
+    #[arg(long)]
+    pub(crate) backend: String,
+    /// The workload.
+    #[arg(long)]
+    pub(crate) workload: String,
+    /// Threads of a workload that has several.
+    #[arg(long)]
+    pub(crate) threads: usize,
+    /// Capacity of the arena, in bytes.
+    #[arg(long)]
+    pub(crate) capacity: usize,
+    /// The library itself, as a global allocator, instead of an arena.
+    #[arg(long)]
+    pub(crate) global: bool,
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Backends(args) => backends::run(args, terminal),
         Command::Slabs(args) => slabs::run(args, terminal),
         Command::Round(args) => compare::round::run(args),
+        Command::Sample(args) => compare::arena::sample(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -230,6 +230,33 @@ fn compare_runs_every_backend_to_the_same_contents_for_any_number_of_threads() {
 }
 
 #[test]
+fn compare_measures_the_workloads_of_the_set_on_every_backend() {
+    let arguments = ["compare", "--workload", "arena", "--only", "strings,release,generations"];
+    let document = json(&[&arguments[..], &["--rounds", "2", "--json", "-"]].concat());
+    assert_eq!(document["schema"], "mallocer.compare.arena");
+    assert_eq!(document["settings"]["threads"], 2);
+    let workloads = document["workloads"].as_array().unwrap();
+    assert_eq!(workloads.len(), 3);
+    for workload in workloads {
+        let mut least = f64::INFINITY;
+        for result in workload["results"].as_array().unwrap() {
+            assert_eq!(result["failure"], Value::Null, "{workload}");
+            if workload["name"] == "release" && result["form"] == "global" {
+                assert_eq!(result["ns"], Value::Null, "a library itself has nothing to release");
+                continue;
+            }
+            assert_eq!(result["rounds"].as_array().unwrap().len(), 2);
+            assert!(result["ns"]["median"].as_f64().unwrap() > 0.0, "{result}");
+            least = least.min(result["ratio"].as_f64().unwrap());
+        }
+        assert_eq!(least, 1.0, "the best is the measure: {workload}");
+    }
+    let table = stdout(&mallocer(&[&arguments[..], &["--rounds", "1"]].concat()));
+    assert!(table.contains("\n strings ") && table.contains("mean ratio"), "{table}");
+    assert!(table.lines().all(|line| line.chars().count() <= 100), "{table}");
+}
+
+#[test]
 fn compare_shows_a_plain_table_and_writes_json_beside_it() {
     let texts = Texts::new("table");
     let file = texts.0.join("figures.json");
@@ -307,6 +334,12 @@ fn compare_refuses_what_it_cannot_use() {
         (&["--threads", "0"], "`0` is not a number of threads; give 1 to 256"),
         (&["--rounds", "0"], "0 is not in 1..=1000"),
         (&["--capacity", "many"], "`many` is not a size"),
+        (&["--only", "pair"], "--only pair is for --workload arena"),
+        (
+            &["--workload", "arena", "--only", "none"],
+            "no workload is called `none`; there are pair",
+        ),
+        (&["--workload", "arena", "src"], "leave out src"),
         (&["--json", "/no/such/place.json", "--rounds", "1", texts.path()], "name another file"),
     ];
     for (arguments, words) in cases {
@@ -357,6 +390,13 @@ fn the_documentation_names_every_figure_of_the_json() {
     let backend = &document["backends"][0];
     let named = [&document, &document["settings"], &document["work"], backend, &backend["metrics"]];
     for key in named.into_iter().flat_map(keys).chain(keys(&backend["rounds"][0])) {
+        assert!(docs.contains(&format!("`{key}`")), "docs/cli.md does not name {key}");
+    }
+    let arguments = ["compare", "--workload", "arena", "--only", "release", "--rounds", "1"];
+    let document = json(&[&arguments[..], &["--json", "-"]].concat());
+    let row = &document["workloads"][0];
+    let named = [&document, &document["settings"], row, &row["results"][0], &document["means"][0]];
+    for key in named.into_iter().flat_map(keys) {
         assert!(docs.contains(&format!("`{key}`")), "docs/cli.md does not name {key}");
     }
 }

@@ -17,6 +17,8 @@
 //! latencies have processes of their own, and phases and memory are taken from those
 //! that read the clock only between phases.
 //!
+//! The workload set `arena` is measured in the same way, by [`arena`].
+//!
 //! # Modules
 //!
 //! `corpus` (files) → `work` (what to do) → `process` (start a round) → `round` and
@@ -28,11 +30,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mallocer::{Backend, BackendError};
+use serde::Serialize;
 
-use crate::args::CompareArgs;
+use crate::args::{CompareArgs, WorkloadSet};
 use crate::failure::Failure;
 use crate::terminal::{self, Terminal};
 
+pub(crate) mod arena;
 mod clock;
 mod corpus;
 mod digest;
@@ -69,23 +73,41 @@ const ENOUGH_TIME: Duration = Duration::from_secs(20);
 /// Runs the command.
 pub(crate) fn run(args: &CompareArgs, terminal: Terminal) -> Result<(), Failure> {
     let backends = backends(&args.backends)?;
+    if args.workload == WorkloadSet::Arena {
+        return arena::run(args, &backends, terminal);
+    }
+    if let Some(name) = args.only.first() {
+        return Err(Failure::Usage(format!(
+            "--only {name} is for --workload arena; the index has no parts to leave out"
+        )));
+    }
     let corpus = Corpus::read(&args.paths, args.limit)?;
-    if let Some(file) = args.json.as_deref().filter(|&file| file != Path::new("-")) {
-        // Better to know now than after the work.
+    check_writable(args.json.as_deref())?;
+    let mut report = compare(args, &backends, corpus)?;
+    report.backends.iter_mut().for_each(Outcome::summarise);
+    show(&report, &table::render(&report, terminal), args.json.as_deref())?;
+    verdict(&report)
+}
+
+/// Whether the file for the JSON can be written: better to know now than after the work.
+fn check_writable(json: Option<&Path>) -> Result<(), Failure> {
+    if let Some(file) = json.filter(|&file| file != Path::new("-")) {
         let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
         opened.map_err(|error| unwritable(file, &error))?;
     }
-    let mut report = compare(args, &backends, corpus)?;
-    report.backends.iter_mut().for_each(Outcome::summarise);
-    match &args.json {
-        Some(file) if file == Path::new("-") => terminal::print_json(&report)?,
+    Ok(())
+}
+
+/// Prints the table, or the JSON instead of it, or writes the JSON to a file beside it.
+fn show(report: &impl Serialize, table: &str, json: Option<&Path>) -> Result<(), Failure> {
+    match json {
+        Some(file) if file == Path::new("-") => terminal::print_json(report),
         Some(file) => {
-            terminal::print(&table::render(&report, terminal))?;
-            write_json(&report, file)?;
+            terminal::print(table)?;
+            write_json(report, file)
         }
-        None => terminal::print(&table::render(&report, terminal))?,
+        None => terminal::print(table),
     }
-    verdict(&report)
 }
 
 /// The backends that were asked for, or all.
@@ -119,7 +141,8 @@ fn compare(args: &CompareArgs, backends: &[Backend], corpus: Corpus) -> Result<R
         )));
     }
     let mut bytes = Vec::new();
-    let work = Work::plan(&corpus, scale, args.threads, args.seed);
+    let threads = args.threads.unwrap_or(1);
+    let work = Work::plan(&corpus, scale, threads, args.seed);
     let launcher = work
         .write(&mut bytes)
         .and_then(|()| Launcher::new(bytes, args.capacity))
@@ -136,13 +159,7 @@ fn compare(args: &CompareArgs, backends: &[Backend], corpus: Corpus) -> Result<R
         program: env!("CARGO_PKG_VERSION"),
         machine: system::Machine::describe(),
         input: corpus,
-        settings: Settings {
-            threads: args.threads,
-            rounds,
-            scale,
-            capacity: args.capacity,
-            seed: args.seed,
-        },
+        settings: Settings { threads, rounds, scale, capacity: args.capacity, seed: args.seed },
         work,
         identical,
         backends: outcomes,
@@ -194,7 +211,7 @@ fn progress(quiet: bool, steps: u64) -> ProgressBar {
     bar
 }
 
-fn write_json(report: &Report, file: &Path) -> Result<(), Failure> {
+fn write_json(report: &impl Serialize, file: &Path) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(report)
         .map_err(|error| Failure::Failed(format!("cannot write JSON: {error}")))?;
     std::fs::write(file, text + "\n").map_err(|error| unwritable(file, &error))
