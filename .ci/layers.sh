@@ -1,7 +1,7 @@
 #!/bin/sh
 # Which crate may know which:
 #
-#   core ← flist, malloc, jemalloc, mimalloc ← mallocer ← workloads ← cli, benches
+#   core ← flist, malloc, jemalloc, mimalloc, array ← mallocer ← workloads ← cli, benches
 #   flist ← preload
 #   core ← conformance, which tests may use
 #
@@ -17,11 +17,11 @@ built_on() {
     case $1 in
     mallocer-core) ;;
     mallocer-flist | mallocer-malloc | mallocer-jemalloc | mallocer-mimalloc) echo mallocer-core ;;
-    mallocer-conformance) echo mallocer-core ;;
+    mallocer-array | mallocer-conformance) echo mallocer-core ;;
     mallocer-preload) echo mallocer-core mallocer-flist ;;
-    mallocer) echo mallocer-core "$backends" ;;
-    mallocer-workloads) echo mallocer mallocer-core "$backends" ;;
-    mallocer-cli | mallocer-benches) echo mallocer mallocer-core mallocer-workloads "$backends" ;;
+    mallocer) echo mallocer-core mallocer-array "$backends" ;;
+    mallocer-workloads) echo mallocer mallocer-core mallocer-array "$backends" ;;
+    mallocer-cli | mallocer-benches) echo mallocer mallocer-core mallocer-array mallocer-workloads "$backends" ;;
     *) return 1 ;;
     esac
 }
@@ -30,8 +30,8 @@ built_on() {
 tested_with() {
     case $1 in
     mallocer-core) ;;
-    # The suite runs on every backend there is.
-    mallocer-conformance) echo "$backends" ;;
+    # They run on every backend there is.
+    mallocer-array | mallocer-conformance) echo "$backends" ;;
     *) echo mallocer-conformance ;;
     esac
 }

@@ -3,6 +3,8 @@
 //! This crate knows no backend. It holds
 //!
 //! * [`Mallocer`], the trait a backend implements, and how to write one;
+//! * [`Chunks`], the part of it that data structures need, and [`Ambient`] and [`Locate`], by
+//!   which they find their heap without carrying it;
 //! * [`Config`], what an arena is asked to be, and [`ConfigError`], why it
 //!   cannot be that;
 //! * [`Ladder`], the ascending chunk sizes of an arena, with lookup in O(1);
@@ -27,6 +29,7 @@
 extern crate alloc;
 
 mod budget;
+mod chunks;
 mod config;
 mod error;
 mod hints;
@@ -37,6 +40,7 @@ mod misuse;
 mod shared_meter;
 
 pub use budget::{Budget, Meter};
+pub use chunks::{Ambient, Chunks, Locate};
 pub use config::{Config, DEFAULT_MAX_CHUNKS, MAX_CAPACITY};
 pub use error::{AllocError, ConfigError};
 pub use hints::Hints;

@@ -94,13 +94,14 @@ pub(crate) struct Descriptor {
     tag: AtomicU64,
     /// First byte of the pool or extent.
     pub(crate) start: *mut u8,
-    /// `ceil(2^64 / stride)` of a pool; 1 for an extent, where only offset 0 is valid.
+    /// `ceil(2^64 / stride)` of a pool, which is above 2⁴⁸. For an extent the address of its
+    /// arena's home: any number from 1 to 2⁴⁸ makes only offset 0 of a run exact.
     pub(crate) reciprocal: u64,
     /// State byte of the first chunk; for an extent, `state` below.
     pub(crate) states: *mut u8,
     /// The pool, or null for an extent.
     pub(crate) pool: *mut Pool,
-    /// Bytes of an extent that are committed: its chunk length.
+    /// The length of the chunks here: an extent's committed bytes, a pool's slab.
     pub(crate) extent_bytes: usize,
     /// Runs in the extent or free span that begins (or, in a tail, ends) here.
     pub(crate) runs: u32,

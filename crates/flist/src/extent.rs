@@ -96,7 +96,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let descriptor = table.at(span.first);
             (*descriptor).start = start.as_ptr();
-            (*descriptor).reciprocal = 1;
+            (*descriptor).reciprocal = self.home_number();
             (*descriptor).states = ptr::addr_of_mut!((*descriptor).state);
             (*descriptor).pool = ptr::null_mut();
             (*descriptor).extent_bytes = bytes;

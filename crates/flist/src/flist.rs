@@ -198,6 +198,12 @@ impl Flist {
         unsafe { &mut *self.heap.get() }
     }
 
+    /// Notes where this value is, for chunks that lead to it.
+    pub(crate) fn settle_at(&self, place: *const ()) {
+        // SAFETY: called from outside; the heap calls nothing back.
+        unsafe { self.heap() }.settle(place);
+    }
+
     /// Finds the heap a place in the process, if it has none yet.
     fn attach(&self, heap: &mut Heap<Marked>) -> Result<(), AllocError> {
         if self.front.bytes.get() != 0 {

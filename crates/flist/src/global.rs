@@ -3,8 +3,9 @@
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
 
-use mallocer_core::{Config, Info};
+use mallocer_core::{AllocError, Ambient, Chunks, Config, Info, MAX_CAPACITY};
 
+use crate::locate;
 use crate::process::{Process, abort};
 
 /// The one heap of the process.
@@ -72,3 +73,51 @@ unsafe impl GlobalAlloc for Global {
         unsafe { start(PROCESS.realloc("realloc", chunk, new)) }
     }
 }
+
+// SAFETY: chunks are as a `Mallocer` promises.
+unsafe impl Chunks for Global {
+    #[inline]
+    fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        PROCESS.alloc(layout).ok_or_else(|| refused(layout))
+    }
+
+    #[inline]
+    unsafe fn free(&self, chunk: NonNull<u8>) {
+        // SAFETY: passed on.
+        unsafe { PROCESS.free("free", chunk.as_ptr()) }
+    }
+
+    unsafe fn chunk_len(&self, chunk: NonNull<u8>) -> usize {
+        // SAFETY: passed on.
+        unsafe { PROCESS.chunk_len("chunk_len", chunk.as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn known_len(&self, chunk: NonNull<u8>) -> usize {
+        // SAFETY: passed on.
+        unsafe { locate::known_len(chunk) }
+    }
+
+    unsafe fn resize_in_place(&self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
+        PROCESS.heap()?.resize("resize_in_place", chunk.addr().get(), size, 1)
+    }
+
+    unsafe fn try_realloc(
+        &self,
+        chunk: NonNull<u8>,
+        layout: Layout,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        // SAFETY: passed on.
+        let moved = unsafe { PROCESS.realloc("realloc", chunk.as_ptr(), layout) };
+        moved.ok_or_else(|| refused(layout))
+    }
+}
+
+/// The error where there is no memory.
+#[cold]
+fn refused(layout: Layout) -> AllocError {
+    AllocError::System { requested: layout.size(), used: 0, limit: MAX_CAPACITY }
+}
+
+// SAFETY: there is one heap, and any thread may use it.
+unsafe impl Ambient for Global {}

@@ -23,6 +23,7 @@ use mallocer_core::{
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, Tag};
 use crate::leaving::Leaving;
+use crate::locate::Home;
 use crate::meta::Meta;
 use crate::os;
 use crate::pool::{OS_PAGE, Pool, Slot, reciprocal};
@@ -66,6 +67,8 @@ pub(crate) struct Heap<S> {
     /// How many of them have no magazines: see `front`.
     pub(crate) exact: usize,
     pub(crate) budget: Budget,
+    /// Where the arena is, as long as it is not moved; chunks lead there.
+    pub(crate) owner: *const (),
     /// `None` until the first allocation, and after a release.
     pub(crate) attached: Option<Attached>,
     /// All pools.
@@ -104,6 +107,8 @@ pub(crate) struct Attached {
     pub(crate) reservation: &'static Reservation,
     pub(crate) meta: Meta,
     pub(crate) slabs: *mut Slab,
+    /// Where every chunk of the arena leads to.
+    pub(crate) home: *mut Home,
 }
 
 impl<S: Slot> Heap<S> {
@@ -115,6 +120,7 @@ impl<S: Slot> Heap<S> {
             exact: 0,
             ladder: config.ladder.clone(),
             budget,
+            owner: ptr::null(),
             attached: None,
             pools: ptr::null_mut(),
             extents: 0,
@@ -195,7 +201,11 @@ impl<S: Slot> Heap<S> {
         let reservation = Reservation::get().ok_or_else(|| self.refused(bytes))?;
         let mut meta = Meta::new(reservation, self.id);
         let slabs = meta.take_zeroed(bytes).ok_or_else(|| self.refused(bytes))?;
-        self.attached = Some(Attached { reservation, meta, slabs: slabs.cast().as_ptr() });
+        let home = meta.take(size_of::<Home>()).ok_or_else(|| self.refused(bytes))?;
+        let home = home.cast::<Home>().as_ptr();
+        // SAFETY: the block was taken above, for this.
+        unsafe { home.write(Home::new(self.owner)) };
+        self.attached = Some(Attached { reservation, meta, slabs: slabs.cast().as_ptr(), home });
         Ok(reservation)
     }
 
@@ -286,18 +296,21 @@ impl<S: Slot> Heap<S> {
         let pool = record.cast::<Pool>().as_ptr();
         let start = reservation.start_of(span.first);
         let tag = self.pool_tag(index);
+        let size = self.ladder.slabs()[index];
         // SAFETY: record, states and span are ours; every run of the span has a
         // descriptor, which nobody else writes.
         unsafe {
             let runs = (span.first, span.runs);
             pool.write(Pool::new(start, states, stride, index as u16, runs, count as u32));
             (*pool).fresh = fresh;
+            (*pool).home = self.home();
             for run in span.first..span.end() {
                 let descriptor = table.at(run);
                 (*descriptor).start = start.as_ptr();
                 (*descriptor).reciprocal = reciprocal(stride);
                 (*descriptor).states = states.as_ptr();
                 (*descriptor).pool = pool;
+                (*descriptor).extent_bytes = size;
                 (*descriptor).slab = index as u16;
                 (*descriptor).set_tag(tag);
             }

@@ -20,6 +20,7 @@
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
 //! | `flist` | the arena for one thread |
 //! | `cache`, `local`, `registry` | a thread's magazines; how it finds them; how it ends |
+//! | `locate` | from a chunk to its arena |
 //! | `front`, `sharing`, `shared` | the arena for any thread: without its lock, with it, as a `Mallocer` |
 //! | `process`, `global` | the heap of a whole process |
 //!
@@ -48,6 +49,7 @@ mod global;
 mod heap;
 mod leaving;
 mod local;
+mod locate;
 mod lock;
 mod meta;
 mod misuse;

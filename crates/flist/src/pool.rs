@@ -20,6 +20,7 @@
 use core::ptr::NonNull;
 
 use crate::descriptor::RUN;
+use crate::locate::Home;
 
 /// The state byte of a chunk that is in its pool, free; also of a chunk that was
 /// never handed out, since fresh bookkeeping is zero.
@@ -112,6 +113,8 @@ pub(crate) struct Pool {
     pub(crate) listed: bool,
     /// Whether its memory was never touched before.
     pub(crate) fresh: bool,
+    /// Where the arena says where it is.
+    pub(crate) home: *const Home,
     /// Whether the pool is a cluster's, and stays when it is empty.
     pub(crate) kept: bool,
     /// That list of pools to refill from.
@@ -148,6 +151,7 @@ impl Pool {
             listed: false,
             fresh: false,
             kept: false,
+            home: core::ptr::null(),
             prev_listed: null(),
             next_listed: null(),
             prev: null(),
@@ -310,9 +314,13 @@ mod tests {
                 }
             }
         }
-        // An extent: only its first byte.
-        assert_eq!(locate(0, 1), (0, true));
-        assert!(!locate(1, 1).1 && !locate(RUN - 1, 1).1);
+        // An extent: only its first byte, whatever the number.
+        for number in [1, 2, 0x7fff_dead_bee0, (1 << 48) - 1] {
+            assert_eq!(locate(0, number), (0, true));
+            for offset in [1, 2, 64, 4096, RUN / 2, RUN - 1] {
+                assert_eq!(locate(offset, number), (0, false), "{offset} × {number}");
+            }
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::statistics::{Block, Statistics};
 /// assert_eq!(heap.info().alloc, 0);
 /// # Ok::<(), mallocer_core::ConfigError>(())
 /// ```
+#[repr(transparent)]
 pub struct SharedFlist {
     /// From a box that is taken apart by `drop`. Not kept as one, since the registry
     /// points to it, too.
@@ -87,8 +88,11 @@ unsafe impl Mallocer for SharedFlist {
     fn open(config: &Config) -> Result<SharedFlist, ConfigError> {
         let sharing = Box::new(Sharing::new(config, config.budget(), Lane::Arena, Misuse::raise)?);
         let sharing = NonNull::from(Box::leak(sharing));
-        // SAFETY: it stays where it is until `drop` takes it out.
-        unsafe { registry::enter(sharing.as_ptr()) };
+        // SAFETY: it stays where it is until `drop` takes it out, and nobody has it yet.
+        unsafe {
+            sharing.as_ref().heap.lock().settle(sharing.as_ptr().cast());
+            registry::enter(sharing.as_ptr());
+        }
         Ok(SharedFlist { sharing })
     }
 

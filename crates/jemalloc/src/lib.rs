@@ -18,6 +18,7 @@
 //! | `outsize.rs` | chunks above the last size class |
 //! | `ctl.rs` | jemalloc's control interface, names resolved once |
 //! | `global.rs` | jemalloc as `#[global_allocator]` |
+//! | `chunks.rs` | the same, for data structures |
 //!
 //! ```
 //! use std::alloc::Layout;
@@ -38,6 +39,7 @@
 //! not replaced.
 
 mod arena;
+mod chunks;
 mod classes;
 mod ctl;
 mod global;

@@ -16,6 +16,7 @@
 //! | `registry.rs` | which addresses are handed out |
 //! | `classes.rs` | the chunk sizes of the C library |
 //! | `global.rs` | the C library as `#[global_allocator]` |
+//! | `chunks.rs` | the same, for data structures |
 //!
 //! ```
 //! use std::alloc::Layout;
@@ -32,6 +33,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chunks;
 mod classes;
 mod global;
 mod heap;

@@ -54,6 +54,7 @@
 //! | [`Ladder`], [`Budget`], [`Info`], [`SlabUse`] | chunk sizes, shares of memory, statistics |
 //! | [`AllocError`] | why there is no memory, with the figures |
 //! | [`collections`] | `Vec`, `Box`, `HashMap`, `HashSet` in an arena |
+//! | [`mod@array`] | arrays, strings and typed pools with handles of one word |
 //! | [`global`] | each backend as the `#[global_allocator]` |
 //!
 //! # Features
@@ -67,6 +68,7 @@
 //! | `malloc` | the C library's malloc | yes |
 //! | `jemalloc` | jemalloc, built from its C source | |
 //! | `mimalloc` | mimalloc, built from its C source | |
+//! | `array` | arrays, strings and typed pools | yes |
 //! | `serde` | `Serialize` and `Deserialize` on backends, ladders and statistics | |
 //! | `allocator-api2-04` | `Allocator` of allocator-api2 0.4 (that of 0.2 is always there) | |
 //! | `nightly` | `core::alloc::Allocator` on a nightly compiler; nothing on stable | |
@@ -90,6 +92,8 @@
 mod absent;
 mod allocator;
 mod arena;
+#[cfg(feature = "array")]
+pub mod array;
 mod backend;
 mod builder;
 pub mod collections;
@@ -103,9 +107,9 @@ pub use builder::{ArenaKind, BuildError, Builder};
 pub use dynamic::{Dynamic, SharedDynamic};
 
 pub use mallocer_core::{
-    AllocError, Budget, Bytes, Config, ConfigError, DEFAULT_MAX_CHUNKS, DEFAULT_UTILIZATION, Hints,
-    Info, Ladder, LadderBuilder, MAX_CAPACITY, MAX_SLABS, Mallocer, Meter, Misuse, MisuseKind,
-    SharedMeter, SlabIndex, SlabUse, Step,
+    AllocError, Ambient, Budget, Bytes, Chunks, Config, ConfigError, DEFAULT_MAX_CHUNKS,
+    DEFAULT_UTILIZATION, Hints, Info, Ladder, LadderBuilder, Locate, MAX_CAPACITY, MAX_SLABS,
+    Mallocer, Meter, Misuse, MisuseKind, SharedMeter, SlabIndex, SlabUse, Step,
 };
 #[cfg(feature = "flist")]
 pub use mallocer_flist::{Flist, SharedFlist};

@@ -25,7 +25,7 @@ pub struct Global;
 
 /// The size to ask the plain functions for, if they serve the layout.
 #[inline]
-fn plain(align: usize, size: usize) -> Option<usize> {
+pub(crate) fn plain(align: usize, size: usize) -> Option<usize> {
     // A chunk of at least the quantum is aligned to it, a smaller one to 8.
     (align <= QUANTUM).then_some(size.max(align))
 }

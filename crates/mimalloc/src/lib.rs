@@ -17,6 +17,7 @@
 //! | `classes.rs` | mimalloc's size classes |
 //! | `apart.rs` | chunks outside of the size classes |
 //! | `global.rs` | mimalloc as `#[global_allocator]` |
+//! | `chunks.rs` | the same, for data structures |
 //!
 //! ```
 //! use std::alloc::Layout;
@@ -34,6 +35,7 @@
 //! ```
 
 mod apart;
+mod chunks;
 mod classes;
 mod global;
 mod heap;
