@@ -6,7 +6,7 @@ use core::str;
 use crate::drain::Drain;
 use crate::source::Source;
 
-/// What [`Text::drain`] gives.
+/// What [`Text::drain`](super::Text::drain) gives.
 pub struct Characters<'a, S: Source> {
     bytes: Drain<'a, u8, S>,
 }

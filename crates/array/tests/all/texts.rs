@@ -34,10 +34,10 @@ fn split_and_joined_on_every_source() {
 fn formatted() {
     let heap = Flist::open(&Config::default()).unwrap();
     let source = In::new(&heap);
-    let mut text = Text::format_in(format_args!("{:08.3}|{:>6}|", 3.14159, "ab"), source);
+    let mut text = Text::format_in(format_args!("{:08.3}|{:>6}|", 2.71, "ab"), source);
     write!(text, "{:?}", ["x"]).unwrap();
     text += "!";
-    assert_eq!(text, r#"0003.142|    ab|["x"]!"#);
+    assert_eq!(text, r#"0002.710|    ab|["x"]!"#);
     assert_eq!(format!("{text:>30}").len(), 30);
     assert_eq!(format!("{text:?}"), format!("{:?}", text.as_str()));
 }
