@@ -30,6 +30,10 @@ impl<S: Slot> Heap<S> {
     ///
     /// As an allocation of so much; what is ready by then stays.
     pub(crate) fn prepare(&mut self, size: usize, chunks: usize) -> Result<(), AllocError> {
+        // Backing more than there is would take the machine down.
+        if size.saturating_mul(chunks) > os::memory() {
+            return Err(self.refused(size.saturating_mul(chunks)));
+        }
         match self.route(size, 1) {
             Route::Pool(index) => self.prepare_pools(index, chunks),
             Route::Extent => self.prepare_span(size, chunks),

@@ -103,6 +103,14 @@ pub(crate) unsafe fn advise_huge(start: *mut u8, bytes: usize, huge: bool) {
     unsafe { libc::madvise(start.cast(), bytes, advice) };
 }
 
+/// Bytes of memory that the machine has.
+pub(crate) fn memory() -> usize {
+    // SAFETY: the calls have no conditions.
+    let (pages, bytes) =
+        unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    usize::try_from(pages).unwrap_or(0).saturating_mul(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Lets another thread run.
 pub(crate) fn give_way() {
     // SAFETY: the call has no conditions.

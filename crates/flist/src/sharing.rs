@@ -225,6 +225,10 @@ impl Sharing {
                 Route::Extent => {
                     let own = magazines.unwrap_or(Magazines::none());
                     let extent = heap.take_extent(own, layout.size(), layout.align())?;
+                    if !extent.zero {
+                        // A chunk of a pool may have begun here, and been freed.
+                        clear_mark(extent.start.as_ptr());
+                    }
                     (NonNull::slice_from_raw_parts(extent.start, extent.bytes), extent.zero)
                 }
                 Route::Pool(index) => {

@@ -283,3 +283,19 @@ fn a_forked_child_has_every_heap_whole() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
+
+/// A freed chunk has a mark in its first word. When its memory becomes an extent's, at the
+/// same address, the mark must not be taken for one of the extent.
+#[test]
+fn an_extent_is_not_taken_for_the_chunk_that_was_freed_there() {
+    let heap = SharedFlist::open(&Config::default()).unwrap();
+    for size in [10_000, 50_000, 10_000, 40_000] {
+        let layout = Layout::from_size_align(size, 8).unwrap();
+        let chunks: Vec<_> = (0..300).map(|_| heap.try_alloc(layout).unwrap()).collect();
+        for chunk in chunks {
+            // SAFETY: allocated above, and freed once.
+            unsafe { heap.free(chunk.cast()) };
+        }
+    }
+    assert_eq!(heap.info().alloc, 0);
+}

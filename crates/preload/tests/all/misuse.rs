@@ -1,0 +1,39 @@
+//! Every misuse, one to a program: caught by default, at three sizes.
+
+use std::fs;
+
+use crate::harness::{run_source, source};
+
+/// Of a pool with many chunks, of one with few, and an extent.
+const SIZES: [usize; 3] = [8, 4 << 10, 256 << 10];
+
+/// What a program says of itself in its first line, `/* says: … */`.
+fn says(name: &str) -> String {
+    let text = fs::read_to_string(source(name)).unwrap();
+    let line = text.lines().next().unwrap_or_default();
+    let words = line.strip_prefix("/* says: ").and_then(|rest| rest.strip_suffix(" */"));
+    words.unwrap_or_else(|| panic!("{name} does not begin with what it says")).to_string()
+}
+
+pub(crate) fn programs(folder: &str) -> Vec<(String, String)> {
+    let mut programs: Vec<_> = fs::read_dir(source(folder))
+        .unwrap()
+        .map(|entry| format!("{folder}/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .map(|name| (says(&name), name))
+        .map(|(says, name)| (name, says))
+        .collect();
+    programs.sort();
+    assert!(!programs.is_empty(), "{folder} is empty");
+    programs
+}
+
+#[test]
+fn every_misuse_is_caught_at_every_size() {
+    for (name, says) in programs("misuse") {
+        for size in SIZES {
+            let ended = run_source(&name, "").arg(size).end();
+            println!("{name} {size}: {}", ended.stderr.trim_end());
+            ended.caught(&says);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+/* For the programs of the tests: says which check failed, and ends the program. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CHECK(what)                                                        \
+    do {                                                                   \
+        if (!(what)) {                                                     \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);     \
+            _exit(1);                                                      \
+        }                                                                  \
+    } while (0)
+
+/* A size that the compiler cannot reason about. */
+static inline size_t opaque(size_t size) {
+    volatile size_t hidden = size;
+    return hidden;
+}
+
+#endif

@@ -1,0 +1,9 @@
+/* says: foreign */
+#include <stdlib.h>
+
+int main(int count, char **words) {
+    size_t size = atol(words[1]);
+    malloc(size);
+    free((void *)0x123456789abcdef0);
+    return 0;
+}
