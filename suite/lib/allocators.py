@@ -62,3 +62,11 @@ def choose(names: list[str] | None, library: str | None, skip_missing: bool) -> 
     if missing and not skip_missing:
         sys.exit("name those to use with --allocators, or go on without with --skip-missing")
     return chosen
+
+
+def libc() -> Path:
+    """The C library, to be preloaded before an allocator that a program links."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith("/libc.so.6"):
+            return Path(line.split()[-1])
+    sys.exit("the C library is not in this process's map; is it not glibc?")
