@@ -1,7 +1,7 @@
-# about: gcc -O2 on 900 generated functions, and g++ on templates of the standard library
+# about: gcc -O2 on 200 generated functions, and g++ on templates of the standard library
 # needs: gcc g++ (apt-get install gcc g++)
 prepare() {
-    awk 'BEGIN { print "#include <stdio.h>\n#include <string.h>"; for (i = 0; i < 900; i++) {
+    awk 'BEGIN { print "#include <stdio.h>\n#include <string.h>"; for (i = 0; i < 200; i++) {
         printf "struct s%d { int a[%d]; char name[%d]; };\n", i, i % 13 + 1, i % 29 + 1
         printf "long f%d(struct s%d *s, long n) {\n    long sum = n;\n", i, i
         printf "    for (long i = 0; i < n %% %d + 3; i++) {\n", i % 17 + 1
