@@ -1,0 +1,415 @@
+//! Hardened mode: a layer in front of a heap, which goes on to what costs more.
+//!
+//! The heap below hands out chunks as ever. This layer asks it for larger ones, puts zones
+//! around what the program gets, and keeps chunks back when they are freed:
+//!
+//! ```text
+//! small    c         u = c + gap              u + size            end of the chunk
+//!          │ header  │ … the program's bytes … │ tail: canaries … │
+//!            32 bytes                            40 to 64 bytes
+//!
+//! large    e              guard       u                  u + size   guard
+//!          │ header page │ no access │ canaries │ … bytes … │ tail │ no access │
+//!
+//! empty    no memory at all: an address of 16 bytes in a range without access
+//! ```
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `zones` | headers and canaries: what is written around a chunk, and checked |
+//! | `quarantine` | freed chunks, kept back for a while, and then checked |
+//! | `guarded` | large chunks: OS pages without access on both sides |
+//! | `empty` | chunks of no bytes, which fault when they are touched |
+//! | `random` | numbers that an attacker should not know |
+//!
+//! # The life of a small chunk
+//!
+//! ```text
+//!        alloc                    free                    later
+//! heap ────────▶ live, with zones ────▶ zeroed, in quarantine ────▶ heap
+//!   ▲ is it still zero?             are the zones whole?     are zones whole, is it zero? │
+//!   └──────────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! So at rest in the heap a chunk is zero, but for marks of the heap's own. A write to a
+//! chunk after it was freed is found when it leaves the quarantine, or when it is handed
+//! out again; nothing that a program wrote is ever seen by who gets the memory next; and
+//! chunks of `calloc` are zero already.
+//!
+//! Whether a chunk is live is said by its header, which one free at a time can change: a
+//! second free is caught also when two threads free at once, or when the program wrote over
+//! the chunk in between.
+//!
+//! # Where it is switched on
+//!
+//! Nothing of this is on a path of a heap that is not hardened. A hardened [`Process`]
+//! does not publish its tag, so no thread ever takes a fast path, and every slow path asks
+//! first whether this layer is there.
+//!
+//! [`Process`]: crate::Process
+
+mod empty;
+mod guarded;
+mod quarantine;
+mod random;
+mod zones;
+
+use core::alloc::Layout;
+use core::ptr::{self, NonNull};
+
+use mallocer_core::MisuseKind;
+
+use crate::descriptor::{Kind, RUN_SHIFT, Tag};
+use crate::front::has_mark;
+use crate::local::{Lane, local};
+use crate::misuse::extent_around;
+use crate::os;
+use crate::pool::{LIVE, OS_PAGE, locate};
+use crate::reservation::Reservation;
+use crate::sharing::Sharing;
+use empty::Empty;
+use guarded::Guarded;
+use quarantine::Quarantine;
+pub(crate) use random::shuffle;
+use zones::{HEADER, Header, Keys, TAIL_LEAST, Zones};
+
+/// Chunks that take more than this with their zones are large.
+const LARGEST_SMALL: usize = crate::heap::LARGEST_POOLED;
+
+/// The hardened layer of one heap.
+pub(crate) struct Hardened {
+    keys: Keys,
+    quarantine: Quarantine,
+    guarded: Guarded,
+    empty: Empty,
+}
+
+/// A chunk of this layer's that was found live.
+#[derive(Clone, Copy)]
+struct Live {
+    zones: Zones,
+    header: Header,
+}
+
+impl Hardened {
+    /// The layer; `None` if the system refuses memory for it.
+    pub(crate) fn new() -> Option<Hardened> {
+        Some(Hardened {
+            keys: Keys::random(),
+            quarantine: Quarantine::new()?,
+            guarded: Guarded::new(),
+            empty: Empty::new()?,
+        })
+    }
+
+    /// Allocates a chunk that is zero; its length is what was asked for.
+    pub(crate) fn alloc(&self, heap: &Sharing, layout: Layout) -> Option<NonNull<[u8]>> {
+        let (size, align) = (layout.size(), layout.align());
+        if size == 0 && align <= empty::ALIGN {
+            return self.empty.take();
+        }
+        let gap = align.max(HEADER);
+        let whole = size.checked_add(gap + TAIL_LEAST)?;
+        let chunk = if whole <= LARGEST_SMALL && align <= OS_PAGE {
+            self.alloc_small(heap, size, gap, whole, align)?
+        } else {
+            self.guarded.alloc(self, heap, size, align)?
+        };
+        Some(NonNull::slice_from_raw_parts(chunk, size))
+    }
+
+    #[inline]
+    fn alloc_small(
+        &self,
+        heap: &Sharing,
+        size: usize,
+        gap: usize,
+        whole: usize,
+        align: usize,
+    ) -> Option<NonNull<u8>> {
+        let layout = Layout::from_size_align(whole, align).ok()?;
+        let chunk = heap.alloc(Lane::Process, layout).ok()?;
+        let zones = Zones::small(chunk.cast().as_ptr(), chunk.len(), gap, size);
+        // SAFETY: the chunk is ours, as long as the heap said, and zero if nobody wrote to it.
+        unsafe {
+            if !zones.is_untouched(heap.front.key) {
+                self.tell(heap, MisuseKind::WrittenAfterFree, "free", zones.user);
+            }
+            self.keys.write(zones);
+            Some(NonNull::new_unchecked(zones.user))
+        }
+    }
+
+    /// Frees the chunk at `address`; `size` and `align` are what a sized free was given.
+    pub(crate) fn free(
+        &self,
+        heap: &Sharing,
+        operation: &'static str,
+        address: usize,
+        layout: Option<(usize, usize)>,
+    ) {
+        if self.empty.may_hold(address) {
+            return match self.empty.give(address, layout) {
+                Ok(()) => {}
+                Err(kind) => self.tell(heap, kind, operation, address_only(address)),
+            };
+        }
+        let live = self.find(heap, operation, address);
+        if let Some((size, align)) = layout {
+            if size != live.header.size {
+                self.tell(heap, MisuseKind::WrongSize, operation, live.zones.user);
+            }
+            if !address.is_multiple_of(align) {
+                self.tell(heap, MisuseKind::WrongAlignment, operation, live.zones.user);
+            }
+        }
+        self.end(heap, operation, live);
+    }
+
+    /// Frees a chunk that was found live.
+    fn end(&self, heap: &Sharing, operation: &'static str, live: Live) {
+        let zones = live.zones;
+        // SAFETY: found live. Whoever changes the header first is the one that frees.
+        unsafe {
+            if !self.keys.mark_freed(zones, live.header) {
+                self.tell(heap, MisuseKind::DoubleFree, operation, zones.user);
+            }
+            if live.header.large {
+                return self.guarded.free(self, heap, zones);
+            }
+            zones.user.write_bytes(0, zones.size);
+            let mut next = self.quarantine.put(heap, zones.chunk, zones.bytes());
+            while !next.is_null() {
+                self.give_back(heap, next);
+                next = self.quarantine.surplus(heap);
+            }
+        }
+    }
+
+    /// Gives a small chunk that leaves the quarantine back to the heap.
+    ///
+    /// # Safety
+    ///
+    /// It was freed, and nobody else has it.
+    unsafe fn give_back(&self, heap: &Sharing, chunk: *mut u8) {
+        // SAFETY: the caller's promise; the chunk is at least as long as its header, and the
+        // header, checked, says how long it is.
+        unsafe {
+            let Some(header) = self.keys.read(chunk) else {
+                self.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.add(HEADER));
+            };
+            let bytes = heap.len_of("free", chunk.addr());
+            let zones = Zones::small(chunk, bytes, header.gap, header.size);
+            if !self.keys.are_whole(zones) || !zones.is_zero() {
+                self.tell(heap, MisuseKind::WrittenAfterFree, "free", zones.user);
+            }
+            zones.clear();
+            heap.free(Lane::Process, "free", chunk.addr());
+        }
+    }
+
+    /// The bytes that the program may use of the chunk at `address`: what it asked for.
+    pub(crate) fn len_of(
+        &self,
+        heap: &Sharing,
+        operation: &'static str,
+        address: usize,
+    ) -> usize {
+        if self.empty.may_hold(address) {
+            return match self.empty.check(address) {
+                Ok(()) => 0,
+                Err(kind) => self.tell(heap, kind, operation, address_only(address)),
+            };
+        }
+        self.find(heap, operation, address).header.size
+    }
+
+    /// Reallocates the chunk at `address`. It always moves, unless its zones only shift
+    /// within its slab.
+    pub(crate) fn realloc(
+        &self,
+        heap: &Sharing,
+        operation: &'static str,
+        address: usize,
+        layout: Layout,
+    ) -> Option<NonNull<[u8]>> {
+        let new_size = layout.size();
+        if self.empty.may_hold(address) {
+            let new = self.alloc(heap, layout)?;
+            self.free(heap, operation, address, None);
+            return Some(new);
+        }
+        let live = self.find(heap, operation, address);
+        let (zones, old_size) = (live.zones, live.header.size);
+        if !live.header.large && new_size > 0 && live.header.gap == layout.align().max(HEADER) {
+            let whole = new_size.saturating_add(live.header.gap + TAIL_LEAST);
+            let same = heap.ladder.find(whole, layout.align());
+            if same.is_some_and(|index| heap.ladder.slab_size(index) == zones.bytes()) {
+                // SAFETY: a live chunk of the caller's, whose slab holds the new size, too.
+                unsafe {
+                    let moved = Zones { size: new_size, ..zones };
+                    // What was tail, or is no more the program's, is zero.
+                    let (low, high) = (old_size.min(new_size), zones.tail_end());
+                    zones.user.add(low).write_bytes(0, high - (zones.user.addr() + low));
+                    self.keys.write(moved);
+                    let chunk = NonNull::new_unchecked(zones.user);
+                    return Some(NonNull::slice_from_raw_parts(chunk, new_size));
+                }
+            }
+        }
+        let new = self.alloc(heap, layout)?;
+        // SAFETY: both are live, and apart; neither is shorter than what is copied.
+        unsafe {
+            let bytes = old_size.min(new_size);
+            new.cast::<u8>().as_ptr().copy_from_nonoverlapping(zones.user, bytes);
+        }
+        self.end(heap, operation, live);
+        Some(new)
+    }
+
+    /// Finds the live chunk at `address` and checks its zones; tells if there is none, or
+    /// if they are not whole.
+    #[inline]
+    fn find(&self, heap: &Sharing, operation: &'static str, address: usize) -> Live {
+        let Some((chunk, bytes)) = below(heap, address) else {
+            self.tell_foreign(heap, operation, address);
+        };
+        let user = address_only(address);
+        // SAFETY: a chunk that is out of its pool is at least as long as a header.
+        unsafe {
+            let Some(header) = self.keys.read(chunk) else {
+                let kind = if zones::never_handed_out(chunk, heap.front.key) {
+                    MisuseKind::DoubleFree
+                } else {
+                    MisuseKind::Underflow
+                };
+                self.tell(heap, kind, operation, user);
+            };
+            let zones = Zones { chunk, ..header.zones(chunk, bytes) };
+            if zones.user.addr() != address {
+                self.tell(heap, MisuseKind::Interior, operation, user);
+            }
+            if header.freed {
+                self.tell(heap, MisuseKind::DoubleFree, operation, user);
+            }
+            if !self.keys.is_gap_whole(zones) {
+                self.tell(heap, MisuseKind::Underflow, operation, user);
+            }
+            if !self.keys.is_tail_whole(zones) {
+                self.tell(heap, MisuseKind::Overflow, operation, user);
+            }
+            Live { zones, header }
+        }
+    }
+
+    /// Tells of misuse of what the heap has as the chunk around `user`.
+    #[cold]
+    fn tell(
+        &self,
+        heap: &Sharing,
+        kind: MisuseKind,
+        operation: &'static str,
+        user: *mut u8,
+    ) -> ! {
+        let mut misuse = heap.diagnose(operation, user.addr());
+        misuse.kind = kind;
+        if kind != MisuseKind::Interior {
+            misuse.chunk = None;
+        }
+        (heap.tell)(misuse)
+    }
+
+    /// Tells of an address at which the heap has nothing live.
+    #[cold]
+    fn tell_foreign(&self, heap: &Sharing, operation: &'static str, address: usize) -> ! {
+        let mut misuse = heap.diagnose(operation, address);
+        // What it has there, but not live, begins before what the program knows.
+        if misuse.kind == MisuseKind::Interior {
+            misuse.kind = MisuseKind::DoubleFree;
+            misuse.chunk = None;
+        }
+        (heap.tell)(misuse)
+    }
+
+    /// Checks all chunks in quarantine, as at the end of a program: tells if one was written
+    /// to after it was freed.
+    pub(crate) fn check(&self, heap: &Sharing) {
+        self.quarantine.drain(&mut |chunk| {
+            // SAFETY: freed, and taken out of the quarantine.
+            unsafe { self.give_back(heap, chunk) }
+        });
+    }
+
+    /// Keeps other threads out, or lets them in again: around a fork.
+    pub(crate) fn hold(&self) {
+        self.quarantine.hold();
+        self.guarded.hold();
+    }
+
+    /// # Safety
+    ///
+    /// This thread holds it.
+    pub(crate) unsafe fn let_go(&self) {
+        // SAFETY: passed on.
+        unsafe {
+            self.guarded.let_go();
+            self.quarantine.let_go();
+        }
+    }
+}
+
+/// The heap's own chunk around `address` that is out of its pool, and its length.
+#[inline]
+fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
+    let place = heap.front.place;
+    let offset = address.wrapping_sub(place.base.addr());
+    if offset >= place.bytes {
+        return None;
+    }
+    // SAFETY: the offset is within the reservation, so the run has a descriptor. A tag that
+    // equals the heap's proves that a pool or extent of it fills the run; only this layer
+    // uses the heap, so it stays while the program has the chunk.
+    unsafe {
+        let mut descriptor = place.descriptors.add(offset >> RUN_SHIFT);
+        if (*descriptor).tag() != Tag::from_number(heap.front.tag()) {
+            if (*descriptor).tag().kind() != Kind::Inner {
+                return None;
+            }
+            // Aligned so far that the header is in another run.
+            let head = extent_around(Reservation::made()?, (offset >> RUN_SHIFT) as u32)?;
+            descriptor = place.descriptors.add(head as usize);
+            if (*descriptor).tag() != Tag::from_number(heap.front.tag()) {
+                return None;
+            }
+        }
+        let one = &*descriptor;
+        let start = one.start.addr();
+        if one.pool.is_null() {
+            return Some((one.start, one.extent_bytes));
+        }
+        let (index, _) = locate(address - start, one.reciprocal);
+        let stride = heap.ladder.slabs()[one.slab as usize];
+        let chunk = one.start.add(index * stride);
+        let live = *one.states.add(index) == LIVE && !has_mark(chunk, heap.front.key);
+        live.then_some((chunk, stride))
+    }
+}
+
+/// An address as a pointer that is only looked at.
+fn address_only(address: usize) -> *mut u8 {
+    ptr::without_provenance_mut(address)
+}
+
+/// A number that differs between threads, mostly.
+fn lane() -> usize {
+    local().addr() >> 12 ^ local().addr() >> 6
+}
+
+/// Memory that is zero, for good; `None` if the system refuses.
+fn map_zeroed<T>() -> Option<NonNull<T>> {
+    let bytes = size_of::<T>().next_multiple_of(OS_PAGE);
+    let reserved = os::reserve(bytes)?;
+    // SAFETY: reserved just now.
+    let usable = !reserved.strict || unsafe { os::commit(reserved.start.as_ptr(), bytes) };
+    usable.then_some(reserved.start.cast())
+}
