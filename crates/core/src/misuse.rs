@@ -25,6 +25,12 @@ pub enum MisuseKind {
     WrongSize,
     /// A sized free with an alignment that the chunk does not have.
     WrongAlignment,
+    /// The bytes behind a chunk were written to (hardened mode).
+    Overflow,
+    /// The bytes before a chunk were written to (hardened mode).
+    Underflow,
+    /// A chunk was written to after it was freed (hardened mode).
+    WrittenAfterFree,
 }
 
 impl fmt::Display for MisuseKind {
@@ -43,6 +49,9 @@ impl fmt::Display for MisuseKind {
             MisuseKind::WrongAlignment => {
                 "the alignment is wrong: the chunk was not allocated with it"
             }
+            MisuseKind::Overflow => "the program wrote behind the end of the chunk",
+            MisuseKind::Underflow => "the program wrote before the start of the chunk",
+            MisuseKind::WrittenAfterFree => "the chunk was written to after it was freed",
         })
     }
 }

@@ -85,6 +85,8 @@ pub(crate) struct Heap<S> {
     /// Runs taken from the process for pools, extents and retained memory.
     pub(crate) runs: usize,
     pub(crate) seen: Seen,
+    /// Not 0 if chunks are to be handed out in random order: where its numbers are.
+    pub(crate) disorder: u64,
     /// The state byte of a chunk that is out of its pool, but not known to be live: the
     /// one-thread arena tells chunks in magazines from live ones by it, the shared arena
     /// does not (see `sharing`).
@@ -130,6 +132,7 @@ impl<S: Slot> Heap<S> {
             heap: 0,
             runs: 0,
             seen: Seen::default(),
+            disorder: 0,
             out_state,
             twice: None,
             caches: ptr::null_mut(),

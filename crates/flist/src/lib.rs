@@ -23,6 +23,7 @@
 //! | `locate` | from a chunk to its arena |
 //! | `front`, `sharing`, `shared` | the arena for any thread: without its lock, with it, as a `Mallocer` |
 //! | `process`, `global` | the heap of a whole process |
+//! | `hardened` | a layer in front of a heap that finds what costs more to find |
 //!
 //! A request picks a slab from the ladder; the slab's magazine has a chunk ready. A
 //! free finds the chunk's pool by its address alone, checks that it is the start of a
@@ -46,6 +47,7 @@ mod extent;
 mod flist;
 mod front;
 mod global;
+mod hardened;
 mod heap;
 mod leaving;
 mod local;

@@ -149,7 +149,7 @@ pub(crate) fn fits(
 
 /// The first run of the extent that inner run `run` belongs to. Walks back, since an
 /// extent fills in the descriptor of its first run only.
-fn extent_around(reservation: &Reservation, run: u32) -> Option<u32> {
+pub(crate) fn extent_around(reservation: &Reservation, run: u32) -> Option<u32> {
     let table = reservation.descriptors();
     // SAFETY: runs from 1 to `run` have descriptors.
     unsafe {

@@ -111,6 +111,71 @@ pub(crate) fn memory() -> usize {
     usize::try_from(pages).unwrap_or(0).saturating_mul(usize::try_from(bytes).unwrap_or(0))
 }
 
+/// Reserves `bytes` of address space that cannot be accessed.
+pub(crate) fn reserve_inaccessible(bytes: usize) -> Option<NonNull<u8>> {
+    map(bytes, libc::PROT_NONE)
+}
+
+/// Takes all access to a range away; where the system refuses, it stays.
+///
+/// # Safety
+///
+/// The range is whole OS pages within a reservation, and is not used.
+pub(crate) unsafe fn forbid(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_NONE) };
+}
+
+/// Gives access to a range again.
+///
+/// # Safety
+///
+/// The range is whole OS pages within a reservation, and committed.
+pub(crate) unsafe fn permit(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) };
+}
+
+/// Gives the contents of a range back: it reads as zero.
+///
+/// # Safety
+///
+/// The range is whole OS pages within a reservation, and is not used.
+pub(crate) unsafe fn discard(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) };
+}
+
+/// Makes a range zero, without backing what was never touched.
+///
+/// # Safety
+///
+/// The range lies within a reservation, is committed, and is the caller's.
+pub(crate) unsafe fn zero_touched(start: *mut u8, bytes: usize) {
+    const PAGE: usize = 4096;
+    const AT_ONCE: usize = 256;
+    let mut pages = [0u8; AT_ONCE];
+    let end = start.addr() + bytes;
+    let mut at = start.addr() & !(PAGE - 1);
+    while at < end {
+        let some = (end - at).div_ceil(PAGE).min(AT_ONCE);
+        // SAFETY: the call looks at pages of the reservation, of which there are `some`;
+        // what is written is within the range.
+        unsafe {
+            let page = start.with_addr(at);
+            if libc::mincore(page.cast(), some * PAGE, pages.as_mut_ptr()) != 0 {
+                pages[..some].fill(1);
+            }
+            for (nth, _) in pages[..some].iter().enumerate().filter(|(_, page)| **page & 1 != 0) {
+                let low = (at + nth * PAGE).max(start.addr());
+                let high = (at + (nth + 1) * PAGE).min(end);
+                start.with_addr(low).write_bytes(0, high - low);
+            }
+        }
+        at += some * PAGE;
+    }
+}
+
 /// Lets another thread run.
 pub(crate) fn give_way() {
     // SAFETY: the call has no conditions.

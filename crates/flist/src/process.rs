@@ -23,6 +23,7 @@ use mallocer_core::{AllocError, Budget, Config, Info, MAX_CAPACITY, Misuse, Slab
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, Tag};
 use crate::front::Front;
+use crate::hardened::Hardened;
 use crate::local::{Lane, used_last};
 use crate::once::Once;
 use crate::os;
@@ -63,6 +64,8 @@ pub struct Process {
     config: fn() -> Config,
     tell: fn(Misuse) -> !,
     opened: fn(&'static Process),
+    harden: fn() -> bool,
+    hardened: Once<Hardened>,
 }
 
 impl Process {
@@ -76,7 +79,15 @@ impl Process {
             config,
             tell,
             opened: |_| {},
+            harden: || false,
+            hardened: Once::new(),
         }
+    }
+
+    /// The same heap, hardened if `harden` says so when it is opened.
+    pub const fn hardened_if(mut self, harden: fn() -> bool) -> Process {
+        self.harden = harden;
+        self
     }
 
     /// The same heap, of which `opened` is told when it is open; it may use it.
@@ -98,10 +109,20 @@ impl Process {
     #[inline(never)]
     fn open(&'static self) -> Option<&'static Sharing> {
         let heap = self.heap.get_or_make(|| {
+            if (self.harden)() {
+                // Before there is a heap, so that nobody gets round it.
+                self.hardened.get_or_make(Hardened::new)?;
+            }
             Sharing::new(&(self.config)(), Budget::UNLIMITED, Lane::Process, self.tell).ok()
         })?;
-        self.tag.store(heap.front.tag(), Relaxed);
+        if self.hardened.get().is_none() {
+            self.tag.store(heap.front.tag(), Relaxed);
+        }
         if !self.entered.swap(true, Relaxed) {
+            if let Some(hardened) = self.hardened.get() {
+                heap.heap.lock().disorder = os::random() | 1;
+                registry::enter_hardened(hardened);
+            }
             // SAFETY: a static stays where it is.
             unsafe { registry::enter(heap) };
             (self.opened)(self);
@@ -145,7 +166,11 @@ impl Process {
     #[cold]
     #[inline(never)]
     fn alloc_slow(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
-        self.heap()?.alloc_slow(layout, zeroed).ok()
+        let heap = self.heap()?;
+        match self.hardened.get() {
+            None => heap.alloc_slow(layout, zeroed).ok(),
+            Some(hardened) => hardened.alloc(heap, layout, zeroed),
+        }
     }
 
     /// Whether the heap is open; opens it if it is not.
@@ -216,9 +241,13 @@ impl Process {
         size: usize,
         align: usize,
     ) {
-        match self.heap() {
-            Some(heap) => heap.free_slow(operation, address, size, align),
-            None => self.foreign(operation, address),
+        let Some(heap) = self.heap() else { self.foreign(operation, address) };
+        match self.hardened.get() {
+            None => heap.free_slow(operation, address, size, align),
+            Some(hardened) => {
+                let layout = (align > 0).then_some((size, align));
+                hardened.free(heap, operation, address, layout);
+            }
         }
     }
 
@@ -234,7 +263,11 @@ impl Process {
         chunk: *mut u8,
         layout: Layout,
     ) -> Option<NonNull<[u8]>> {
-        self.heap()?.realloc(operation, chunk.addr(), layout).ok()
+        let (heap, address) = (self.heap()?, chunk.addr());
+        match self.hardened.get() {
+            None => heap.realloc(operation, address, layout).ok(),
+            Some(hardened) => hardened.realloc(heap, operation, address, layout),
+        }
     }
 
     /// The bytes of a chunk that the caller may use.
@@ -244,9 +277,17 @@ impl Process {
     /// As [`Mallocer::chunk_len`](mallocer_core::Mallocer::chunk_len).
     pub unsafe fn chunk_len(&'static self, operation: &'static str, chunk: *mut u8) -> usize {
         let address = chunk.addr();
-        match self.heap() {
-            Some(heap) => heap.len_of(operation, address),
-            None => self.foreign(operation, address),
+        let Some(heap) = self.heap() else { self.foreign(operation, address) };
+        match self.hardened.get() {
+            None => heap.len_of(operation, address),
+            Some(hardened) => hardened.len_of(heap, operation, address),
+        }
+    }
+
+    /// Checks the freed chunks that a hardened heap keeps back, as at the end of a program.
+    pub fn check(&'static self) {
+        if let (Some(heap), Some(hardened)) = (self.heap.get(), self.hardened.get()) {
+            hardened.check(heap);
         }
     }
 

@@ -14,6 +14,7 @@ use core::ptr::NonNull;
 use mallocer_core::{AllocError, Misuse, MisuseKind};
 
 use crate::descriptor::RUN_SHIFT;
+use crate::hardened::shuffle;
 use crate::heap::Heap;
 use crate::leaving::Leaving;
 use crate::pool::{FREE, Pool, Slot, locate};
@@ -65,6 +66,9 @@ impl<S: Slot> Heap<S> {
             let wanted = ((*magazine).cap() / 2).max(1);
             let got = self.take_chunks(index, (*magazine).slots(), wanted)?;
             (*magazine).set_len(got);
+            if self.disorder != 0 {
+                shuffle((*magazine).slots(), got as usize, &mut self.disorder);
+            }
         }
         Ok(())
     }

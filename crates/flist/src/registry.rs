@@ -9,8 +9,10 @@
 //! ```
 
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicPtr, AtomicU64};
 
+use crate::hardened::Hardened;
 use crate::local::{Local, give_back};
 use crate::lock::Lock;
 use crate::reservation::Reservation;
@@ -91,6 +93,19 @@ pub(crate) unsafe fn leave(arena: *const Sharing) {
     }
 }
 
+/// The hardened layer of the process's heap, if it has one.
+static HARDENED: AtomicPtr<Hardened> = AtomicPtr::new(ptr::null_mut());
+
+fn hardened() -> Option<&'static Hardened> {
+    // SAFETY: null, or what `enter_hardened` was given.
+    unsafe { HARDENED.load(Acquire).as_ref() }
+}
+
+/// Notes the hardened layer, for forks.
+pub(crate) fn enter_hardened(layer: &'static Hardened) {
+    HARDENED.store(ptr::from_ref(layer).cast_mut(), Release);
+}
+
 /// A number for the calling thread, with the words `local`, whose end will be noticed;
 /// `None` if the system has no more keys.
 pub(crate) fn begin_thread(local: *mut Local) -> Option<u64> {
@@ -146,6 +161,10 @@ fn each(registry: &Registry, mut act: impl FnMut(&Sharing)) {
 /// Before a fork all locks are taken, so that the child gets every heap whole.
 extern "C" fn before_fork() {
     let registry = REGISTRY.lock();
+    // Its locks are held while an arena's is taken, never the other way round.
+    if let Some(hardened) = hardened() {
+        hardened.hold();
+    }
     each(&registry, |arena| arena.heap.hold());
     core::mem::forget(registry);
     if let Some(reservation) = Reservation::made() {
@@ -163,5 +182,8 @@ extern "C" fn after_fork() {
         }
         let registry = REGISTRY.held();
         each(&registry, |arena| arena.heap.let_go());
+        if let Some(hardened) = hardened() {
+            hardened.let_go();
+        }
     }
 }

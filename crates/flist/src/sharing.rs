@@ -353,6 +353,12 @@ impl Sharing {
         }
     }
 
+    /// What is wrong with `address`, as far as this heap can say.
+    #[cold]
+    pub(crate) fn diagnose(&self, operation: &'static str, address: usize) -> Misuse {
+        misuse::diagnose(&self.heap.lock(), operation, address, None)
+    }
+
     /// The live chunk at `address`; if there is none, tells what is wrong with it.
     fn find_or_tell(&self, operation: &'static str, address: usize) -> Found {
         match self.find(address) {

@@ -3,7 +3,7 @@
 //! ```text
 //! first call ──▶ configure: read MALLOCER ──▶ open the heap ──▶ opened: clusters, signal
 //! loaded     ──▶ the same, if nobody has called yet
-//! exit       ──▶ statistics, if they were asked for
+//! exit       ──▶ what a hardened heap keeps back is checked; statistics, if asked for
 //! ```
 
 use core::ffi::c_int;
@@ -23,6 +23,11 @@ use crate::report;
 
 /// Whether statistics are written at exit.
 static AT_EXIT: AtomicBool = AtomicBool::new(false);
+
+/// Whether it is to be hardened; asked before [`configure`], which complains.
+pub(crate) fn is_hardened() -> bool {
+    environment::with_variable(|text| Options::parse(text, &mut |_| {})).hardened
+}
 
 /// What the heap is to be.
 pub(crate) fn configure() -> Config {
@@ -94,6 +99,7 @@ extern "C" fn loaded() {
 }
 
 extern "C" fn exit() {
+    HEAP.check();
     if AT_EXIT.load(Relaxed) {
         report::deliver();
     }

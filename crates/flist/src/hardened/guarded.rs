@@ -64,6 +64,7 @@ impl Guarded {
         heap: &Sharing,
         size: usize,
         align: usize,
+        zeroed: bool,
     ) -> Option<NonNull<u8>> {
         let far = align > OS_PAGE;
         let before = if far { align.max(BEFORE) } else { BEFORE };
@@ -71,7 +72,7 @@ impl Guarded {
         let bytes = user_bytes.checked_add(before + OS_PAGE)?;
         // Not by a magazine: an extent has pages of its own.
         let layout = Layout::from_size_align(bytes.max(super::LARGEST_SMALL + 1), align).ok()?;
-        let chunk = heap.alloc_slow(layout, true).ok()?;
+        let chunk = heap.alloc_slow(layout, false).ok()?;
         let start = chunk.cast::<u8>().as_ptr();
         let end = end(start, chunk.len());
         let user = if far { start.addr() + before } else { (end - size) & !(align - 1) };
@@ -79,6 +80,10 @@ impl Guarded {
         // SAFETY: the extent is ours; both guards are whole pages of it, beside header and
         // user.
         unsafe {
+            if zeroed {
+                // It is, but for marks of the heap's.
+                os::zero_touched(zones.user, size);
+            }
             hardened.keys.write(zones);
             os::forbid(start.with_addr((user & !(OS_PAGE - 1)) - OS_PAGE), OS_PAGE);
             os::forbid(start.with_addr(end), OS_PAGE);
@@ -91,7 +96,7 @@ impl Guarded {
     /// # Safety
     ///
     /// Nobody else has it.
-    pub(super) unsafe fn free(&self, _: &Hardened, heap: &Sharing, zones: Zones) {
+    pub(super) unsafe fn free(&self, heap: &Sharing, zones: Zones) {
         let start = zones.chunk;
         let bytes = zones.bytes() + OS_PAGE;
         // SAFETY: the extent is ours, header page and all; behind the header nothing is used
@@ -102,7 +107,8 @@ impl Guarded {
                 os::discard(body, bytes - OS_PAGE);
                 0
             } else {
-                os::zero_touched(zones.user, zones.size);
+                let (first, end) = zones.without_header();
+                os::zero_touched(start.with_addr(first), end - first);
                 bytes
             };
             os::forbid(body, bytes - OS_PAGE);

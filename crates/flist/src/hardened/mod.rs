@@ -56,6 +56,7 @@ mod zones;
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use mallocer_core::MisuseKind;
 
@@ -102,8 +103,13 @@ impl Hardened {
         })
     }
 
-    /// Allocates a chunk that is zero; its length is what was asked for.
-    pub(crate) fn alloc(&self, heap: &Sharing, layout: Layout) -> Option<NonNull<[u8]>> {
+    /// Allocates a chunk, whose length is what was asked for. A small one is always zero.
+    pub(crate) fn alloc(
+        &self,
+        heap: &Sharing,
+        layout: Layout,
+        zeroed: bool,
+    ) -> Option<NonNull<[u8]>> {
         let (size, align) = (layout.size(), layout.align());
         if size == 0 && align <= empty::ALIGN {
             return self.empty.take();
@@ -113,7 +119,7 @@ impl Hardened {
         let chunk = if whole <= LARGEST_SMALL && align <= OS_PAGE {
             self.alloc_small(heap, size, gap, whole, align)?
         } else {
-            self.guarded.alloc(self, heap, size, align)?
+            self.guarded.alloc(self, heap, size, align, zeroed)?
         };
         Some(NonNull::slice_from_raw_parts(chunk, size))
     }
@@ -175,13 +181,21 @@ impl Hardened {
                 self.tell(heap, MisuseKind::DoubleFree, operation, zones.user);
             }
             if live.header.large {
-                return self.guarded.free(self, heap, zones);
+                return self.guarded.free(heap, zones);
             }
             zones.user.write_bytes(0, zones.size);
-            let mut next = self.quarantine.put(heap, zones.chunk, zones.bytes());
-            while !next.is_null() {
-                self.give_back(heap, next);
-                next = self.quarantine.surplus(heap);
+            let (left, too_many) = self.quarantine.put(zones.chunk, zones.bytes());
+            if !left.is_null() {
+                self.give_back(heap, left);
+            }
+            if too_many {
+                loop {
+                    let left = self.quarantine.surplus();
+                    if left.is_null() {
+                        break;
+                    }
+                    self.give_back(heap, left);
+                }
             }
         }
     }
@@ -209,12 +223,7 @@ impl Hardened {
     }
 
     /// The bytes that the program may use of the chunk at `address`: what it asked for.
-    pub(crate) fn len_of(
-        &self,
-        heap: &Sharing,
-        operation: &'static str,
-        address: usize,
-    ) -> usize {
+    pub(crate) fn len_of(&self, heap: &Sharing, operation: &'static str, address: usize) -> usize {
         if self.empty.may_hold(address) {
             return match self.empty.check(address) {
                 Ok(()) => 0,
@@ -235,7 +244,7 @@ impl Hardened {
     ) -> Option<NonNull<[u8]>> {
         let new_size = layout.size();
         if self.empty.may_hold(address) {
-            let new = self.alloc(heap, layout)?;
+            let new = self.alloc(heap, layout, false)?;
             self.free(heap, operation, address, None);
             return Some(new);
         }
@@ -247,7 +256,7 @@ impl Hardened {
             if same.is_some_and(|index| heap.ladder.slab_size(index) == zones.bytes()) {
                 // SAFETY: a live chunk of the caller's, whose slab holds the new size, too.
                 unsafe {
-                    let moved = Zones { size: new_size, ..zones };
+                    let moved = zones.resized(new_size);
                     // What was tail, or is no more the program's, is zero.
                     let (low, high) = (old_size.min(new_size), zones.tail_end());
                     zones.user.add(low).write_bytes(0, high - (zones.user.addr() + low));
@@ -257,7 +266,7 @@ impl Hardened {
                 }
             }
         }
-        let new = self.alloc(heap, layout)?;
+        let new = self.alloc(heap, layout, false)?;
         // SAFETY: both are live, and apart; neither is shorter than what is copied.
         unsafe {
             let bytes = old_size.min(new_size);
@@ -278,14 +287,14 @@ impl Hardened {
         // SAFETY: a chunk that is out of its pool is at least as long as a header.
         unsafe {
             let Some(header) = self.keys.read(chunk) else {
-                let kind = if zones::never_handed_out(chunk, heap.front.key) {
+                let kind = if zones::is_at_rest(chunk, bytes, heap.front.key) {
                     MisuseKind::DoubleFree
                 } else {
                     MisuseKind::Underflow
                 };
                 self.tell(heap, kind, operation, user);
             };
-            let zones = Zones { chunk, ..header.zones(chunk, bytes) };
+            let zones = header.zones(chunk, bytes);
             if zones.user.addr() != address {
                 self.tell(heap, MisuseKind::Interior, operation, user);
             }
@@ -304,13 +313,7 @@ impl Hardened {
 
     /// Tells of misuse of what the heap has as the chunk around `user`.
     #[cold]
-    fn tell(
-        &self,
-        heap: &Sharing,
-        kind: MisuseKind,
-        operation: &'static str,
-        user: *mut u8,
-    ) -> ! {
+    fn tell(&self, heap: &Sharing, kind: MisuseKind, operation: &'static str, user: *mut u8) -> ! {
         let mut misuse = heap.diagnose(operation, user.addr());
         misuse.kind = kind;
         if kind != MisuseKind::Interior {
@@ -390,7 +393,8 @@ fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
         let (index, _) = locate(address - start, one.reciprocal);
         let stride = heap.ladder.slabs()[one.slab as usize];
         let chunk = one.start.add(index * stride);
-        let live = *one.states.add(index) == LIVE && !has_mark(chunk, heap.front.key);
+        let state = AtomicU8::from_ptr(one.states.add(index)).load(Relaxed);
+        let live = state == LIVE && !has_mark(chunk, heap.front.key);
         live.then_some((chunk, stride))
     }
 }

@@ -16,7 +16,6 @@ use core::ptr;
 use super::random::Random;
 use super::{lane, map_zeroed};
 use crate::lock::Lock;
-use crate::sharing::Sharing;
 
 /// How many chunks are kept in random places, and in the queue.
 const RANDOM: usize = 64;
@@ -61,19 +60,21 @@ impl Quarantine {
         Some(Quarantine { shards })
     }
 
-    /// Keeps a chunk; returns one that leaves, or null.
+    /// Keeps a chunk; returns one that leaves, or null, and whether more should, since
+    /// there are too many bytes.
     #[inline]
-    pub(super) fn put(&self, _: &Sharing, chunk: *mut u8, bytes: usize) -> *mut u8 {
+    pub(super) fn put(&self, chunk: *mut u8, bytes: usize) -> (*mut u8, bool) {
         let mut shard = self.shards[lane() % SHARDS].lock();
         let place = shard.numbers.below(RANDOM);
         let moved = core::mem::replace(&mut shard.random[place], Kept { chunk, bytes });
         shard.bytes += bytes;
-        if moved.chunk.is_null() { ptr::null_mut() } else { shard.turn(moved) }
+        let left = if moved.chunk.is_null() { ptr::null_mut() } else { shard.turn(moved) };
+        (left, shard.bytes > MOST_BYTES)
     }
 
     /// One that leaves because there are too many bytes, or null.
-    #[inline]
-    pub(super) fn surplus(&self, _: &Sharing) -> *mut u8 {
+    #[cold]
+    pub(super) fn surplus(&self) -> *mut u8 {
         let mut shard = self.shards[lane() % SHARDS].lock();
         for _ in 0..QUEUED {
             if shard.bytes <= MOST_BYTES {
@@ -92,11 +93,8 @@ impl Quarantine {
         for shard in self.shards {
             for at in 0..RANDOM + QUEUED {
                 let mut shard = shard.lock();
-                let place = if at < RANDOM {
-                    &mut shard.random[at]
-                } else {
-                    &mut shard.queue[at - RANDOM]
-                };
+                let place =
+                    if at < RANDOM { &mut shard.random[at] } else { &mut shard.queue[at - RANDOM] };
                 let kept = core::mem::replace(place, Kept::NONE);
                 shard.bytes -= kept.bytes;
                 drop(shard);

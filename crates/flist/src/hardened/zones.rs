@@ -19,10 +19,10 @@
 //! reaches to the chunk's end, but for at most 64 bytes; in front of a far aligned chunk,
 //! whose gap is larger than a header, up to 64 bytes before it are canaries, too.
 
-use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::os;
+use crate::pool::OS_PAGE;
 
 /// Bytes of a header.
 pub(super) const HEADER: usize = 32;
@@ -64,11 +64,7 @@ pub(super) struct Header {
 impl Header {
     /// The zones of a chunk with this header, of which the heap says `bytes`.
     pub(super) fn zones(self, chunk: *mut u8, bytes: usize) -> Zones {
-        let end = if self.large {
-            super::guarded::end(chunk, bytes)
-        } else {
-            chunk.addr() + bytes
-        };
+        let end = if self.large { super::guarded::end(chunk, bytes) } else { chunk.addr() + bytes };
         Zones::new(chunk, end, self.gap, self.size, self.large)
     }
 
@@ -92,14 +88,25 @@ impl Zones {
     /// Those of a chunk whose zones end at `end`.
     pub(super) fn new(chunk: *mut u8, end: usize, gap: usize, size: usize, large: bool) -> Zones {
         let user = chunk.wrapping_add(gap);
-        let behind = if large { super::guarded::BEFORE } else { HEADER };
-        let gap_start = (chunk.addr() + behind).max(user.addr().saturating_sub(TAIL_MOST));
-        Zones { chunk, user, size, gap_start: gap_start & !(WORD - 1), end, large }
+        // Before the page of a large one there is a guard.
+        let least = if large { user.addr() & !(OS_PAGE - 1) } else { chunk.addr() + HEADER };
+        let gap_start = least.max(user.addr().saturating_sub(TAIL_MOST) & !(WORD - 1));
+        Zones { chunk, user, size, gap_start, end, large }
+    }
+
+    /// The same around another number of the program's bytes.
+    pub(super) fn resized(self, size: usize) -> Zones {
+        Zones { size, ..self }
     }
 
     /// Bytes from the header to the end.
     pub(super) fn bytes(&self) -> usize {
         self.end - self.chunk.addr()
+    }
+
+    /// Gap, the program's bytes and tail: where they begin and end.
+    pub(super) fn without_header(&self) -> (usize, usize) {
+        (self.gap_start, self.tail_end())
     }
 
     /// The first byte behind the tail.
@@ -325,17 +332,18 @@ fn low_bytes(count: usize) -> u64 {
     u64::from_le((1 << (8 * count)) - 1)
 }
 
-/// Whether what is at `chunk` is no header but what the heap leaves there: the chunk waits
-/// in a magazine, and was never handed out.
+/// Whether a chunk of `bytes` bytes is as the heap keeps chunks that are not handed out.
 ///
 /// # Safety
 ///
 /// As [`Keys::read`].
-pub(super) unsafe fn never_handed_out(chunk: *mut u8, key: u64) -> bool {
+#[cold]
+pub(super) unsafe fn is_at_rest(chunk: *mut u8, bytes: usize, key: u64) -> bool {
     let words = chunk.cast::<u64>();
-    // SAFETY: the chunk is longer than a header.
-    (0..HEADER / WORD).all(|at| unsafe {
-        let word = words.add(at).read();
-        word == 0 || word == key ^ ptr::addr_of!(*words.add(at)).addr() as u64
+    // SAFETY: the chunk has as many words.
+    (0..bytes / WORD).all(|at| unsafe {
+        let word = words.add(at);
+        let value = word.read();
+        value == 0 || value == key ^ word.addr() as u64
     })
 }

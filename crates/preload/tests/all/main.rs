@@ -5,6 +5,7 @@
 //! `MALLOCER_LIBRARY` the tests take another one: CI has them run on a debug build, too.
 
 mod family;
+mod hardened;
 mod harness;
 mod misuse;
 mod options;

@@ -1,0 +1,64 @@
+//! Hardened mode: what it catches beyond the rest, and that it changes no meaning.
+
+use crate::harness::{Ended, run_source};
+use crate::misuse::{SIZES, programs};
+
+const HARDENED: &str = "hardened=1";
+
+/// Whether the system stopped the program at an access that it may not make.
+fn faulted(ended: &Ended) -> bool {
+    ended.signal == Some(11)
+}
+
+#[test]
+fn every_misuse_beyond_is_caught_at_every_size() {
+    for (name, says) in programs("hardened") {
+        for size in SIZES {
+            let ended = run_source(&name, HARDENED).arg(size).end();
+            println!("{name} {size}: {:?} {}", ended.signal, ended.stderr.trim_end());
+            // A large chunk has guards around it, and is one when it is freed.
+            if says.is_empty() || size > 32 << 10 && faulted(&ended) {
+                assert!(faulted(&ended), "{name} {size}: {ended:?}");
+            } else {
+                ended.caught(&says);
+            }
+        }
+    }
+}
+
+#[test]
+fn without_it_most_of_that_is_not_caught() {
+    // What this test guards is the other: that it can fail.
+    let ended = run_source("hardened/overflow_by_1.c", "").arg(8).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = run_source("unseen/reuse_at_once.c", "").arg(8).end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+}
+
+#[test]
+fn what_was_freed_is_not_seen_again() {
+    for (name, _) in programs("unseen") {
+        for size in SIZES {
+            let ended = run_source(&name, HARDENED).arg(size).end();
+            let fault = size > 32 << 10 && faulted(&ended);
+            assert!(ended.code == Some(0) || fault, "{name} {size}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn ordinary_misuse_is_caught_as_ever() {
+    for (name, says) in programs("misuse") {
+        for size in SIZES {
+            let ended = run_source(&name, HARDENED).arg(size).end();
+            // Memory that was just freed may have no access.
+            println!("{name} {size}: {}", ended.stderr.trim_end());
+            ended.caught(&says);
+        }
+    }
+}
+
+#[test]
+fn the_functions_mean_the_same() {
+    run_source("family.c", HARDENED).end().well();
+}

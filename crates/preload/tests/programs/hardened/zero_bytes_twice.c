@@ -1,0 +1,10 @@
+/* says: freed twice */
+#include <stdlib.h>
+
+int main(int count, char **words) {
+    size_t size = atol(words[1]);
+    char *chunk = malloc(0);
+    free(chunk);
+    free(chunk);
+    return 0;
+}
