@@ -1,14 +1,17 @@
-//! The magazines of one thread in one arena.
+//! What one thread has in one arena: its cache.
 //!
 //! ```text
 //! Heap::caches ──▶ cache of thread 7 ──▶ cache of thread 3 ──▶ cache, free ──▶ …
-//!                  │ thread, next        one magazine for each slab …        │
+//!                  │ thread, next        one shelf for each slab …           │
 //! ```
 //!
-//! The one-thread arena has one cache, of thread [`ONLY`]. The shared arena owns the caches
-//! of all its threads: they are blocks of its bookkeeping, and go with it when it is released. A thread that ends flushes its cache and leaves
-//! it to the next one. Only the thread that a cache belongs to uses its magazines;
-//! `thread` and `next` are changed under the arena's lock.
+//! A cache has a magazine for each slab, and the pools that it refills them from: its
+//! own, so that threads do not share cache lines by having each other's neighbours. The
+//! one-thread arena has one cache, of thread [`ONLY`]. The shared arena owns the caches
+//! of all its threads: they are blocks of its bookkeeping, and go with it when it is
+//! released. A thread that ends flushes its cache and leaves it, pools and all, to the
+//! next one. Only the thread that a cache belongs to uses its magazines; all else of it
+//! changes under the arena's lock.
 
 use core::ptr;
 
@@ -16,40 +19,54 @@ use mallocer_core::MAX_SLABS;
 
 use crate::heap::Heap;
 use crate::pool::{Bare, Slot};
-use crate::slab::{Magazine, Magazines};
+use crate::slab::{Shelf, Shelves};
 
 /// The number under which the one-thread arena has its cache.
 pub(crate) const ONLY: u64 = 1;
 
-/// The magazines of an arena that has no memory yet: none of them has anything.
-static NO_MAGAZINES: NoMagazines = NoMagazines([const { Magazine::empty() }; MAX_SLABS + 1]);
+/// The number of no thread: of a cache that is free.
+pub(crate) const FREE_CACHE: u64 = 0;
 
-struct NoMagazines([Magazine<Bare>; MAX_SLABS + 1]);
+/// The number under which the shared arena has a cache for all threads that cannot have
+/// one of their own. It is used under the lock alone.
+pub(crate) const ANYONE: u64 = u64::MAX;
+
+/// The shelves of an arena that has no memory yet: none of them has anything.
+static NO_SHELVES: NoShelves = NoShelves([const { Shelf::empty() }; MAX_SLABS + 1]);
+
+struct NoShelves([Shelf<Bare>; MAX_SLABS + 1]);
 
 // SAFETY: never written: a magazine without room is only ever read.
-unsafe impl Sync for NoMagazines {}
+unsafe impl Sync for NoShelves {}
 
-impl<S: Slot> Magazines<S> {
-    /// Magazines without anything, and without room.
-    pub(crate) fn none() -> Magazines<S> {
-        Magazines(ptr::addr_of!(NO_MAGAZINES.0).cast::<Magazine<S>>().cast_mut())
+impl<S: Slot> Shelves<S> {
+    /// Shelves without anything, and without room.
+    pub(crate) fn none() -> Shelves<S> {
+        Shelves(ptr::addr_of!(NO_SHELVES.0).cast::<Shelf<S>>().cast_mut())
     }
 }
 
-/// The head of a cache; the magazines follow it.
+/// The head of a cache; the shelves follow it.
 #[repr(C, align(64))]
 pub(crate) struct ThreadCache {
-    /// The number of the thread it belongs to; 0 for none.
+    /// The number of the thread it belongs to.
     pub(crate) thread: u64,
     pub(crate) next: *mut ThreadCache,
+    /// Bytes of chunks that its depots may hold.
+    pub(crate) depot_bytes: usize,
 }
 
 impl ThreadCache {
-    /// The magazines of a cache, one for each slab.
+    /// The shelves of a cache, one for each slab.
     #[inline(always)]
-    pub(crate) fn magazines<S>(cache: *mut ThreadCache) -> Magazines<S> {
+    pub(crate) fn shelves<S>(cache: *mut ThreadCache) -> Shelves<S> {
         // They lie behind the head.
-        Magazines(cache.wrapping_add(1).cast())
+        Shelves(cache.wrapping_add(1).cast())
+    }
+
+    /// Whether no thread has it for itself: others may take its pools.
+    pub(crate) fn is_left(&self) -> bool {
+        matches!(self.thread, FREE_CACHE | ANYONE)
     }
 }
 
@@ -63,18 +80,18 @@ impl<S: Slot> Heap<S> {
             if !own.is_null() {
                 return own;
             }
-            let free = self.find_cache(0);
+            let free = self.find_cache(FREE_CACHE);
             if !free.is_null() {
                 (*free).thread = thread;
                 return free;
             }
-            let magazines = (self.ladder.slabs().len() + 1) * size_of::<Magazine<S>>();
-            let bytes = size_of::<ThreadCache>() + magazines;
+            let shelves = (self.ladder.slabs().len() + 1) * size_of::<Shelf<S>>();
+            let bytes = size_of::<ThreadCache>() + shelves;
             let Ok(_) = self.attach() else { return ptr::null_mut() };
             let Some(cache) = self.meta().take_zeroed(bytes) else { return ptr::null_mut() };
             let cache = cache.cast::<ThreadCache>().as_ptr();
-            // All zero bytes are magazines without room.
-            cache.write(ThreadCache { thread, next: self.caches });
+            // All zero bytes are shelves with nothing.
+            cache.write(ThreadCache { thread, next: self.caches, depot_bytes: 0 });
             self.caches = cache;
             cache
         }
@@ -87,8 +104,8 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let cache = self.find_cache(thread);
             if !cache.is_null() {
-                self.drain(ThreadCache::magazines(cache));
-                (*cache).thread = 0;
+                self.drain(cache);
+                (*cache).thread = FREE_CACHE;
             }
         }
     }

@@ -15,13 +15,15 @@
 //! What magazines hold is not in its pool, and other threads do not reach it, so a cluster
 //! is made larger by what one thread may hold back: a magazine and a depot of its slab.
 
+use core::ptr;
+
 use mallocer_core::AllocError;
 
+use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::RUN;
 use crate::heap::{Heap, MOST_RUNS, Route};
 use crate::os;
 use crate::pool::{OS_PAGE, Slot};
-use crate::slab::Magazines;
 
 impl<S: Slot> Heap<S> {
     /// Has `chunks` chunks ready that hold `size` bytes each, on top of what there is.
@@ -46,13 +48,19 @@ impl<S: Slot> Heap<S> {
 
     fn prepare_pools(&mut self, index: usize, chunks: usize) -> Result<(), AllocError> {
         let reservation = self.attach()?;
+        // Whoever needs them takes them from there.
+        let cache = self.cache_of(ANYONE);
+        if cache.is_null() {
+            return Err(self.refused(size_of::<ThreadCache>()));
+        }
         let stride = self.stride(index);
         let held_back = self.magazines.most(stride) * (1 + self.magazines.depot(stride));
         let wanted = self.slab(index).free + chunks + held_back as usize;
         while self.slab(index).free < wanted {
             let missing = (wanted - self.slab(index).free) * stride;
             let runs = missing.div_ceil(RUN).clamp(1, MOST_RUNS);
-            let pool = self.new_pool_of(index, runs, runs)?;
+            let pool = self.new_pool_of(cache, index, runs, runs)?;
+            self.slab(index).common = true;
             // SAFETY: a new pool of this arena, of which nothing is used; it is listed, so it
             // may as well stay if it cannot be charged.
             unsafe {
@@ -82,7 +90,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the arena is attached; no magazines are given up. The extent is of this
         // arena, and not used.
         unsafe {
-            let extent = self.take_extent(Magazines::none(), bytes, 1)?;
+            let extent = self.take_extent(ptr::null_mut(), bytes, 1)?;
             os::populate(extent.start.as_ptr(), extent.bytes);
             self.kept_runs += runs;
             self.retain_extent(extent.start);

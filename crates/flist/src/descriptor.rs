@@ -14,9 +14,10 @@
 //! A free span has its tag at its first and at its last run, and zero between, so
 //! that neighbours find each other (Knuth's boundary tags).
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
 
-use crate::pool::Pool;
+use crate::cache::ThreadCache;
+use crate::pool::{OS_PAGE, Pool};
 
 /// Bytes in a run, the unit in which address space is taken.
 pub(crate) const RUN: usize = 1 << RUN_SHIFT;
@@ -101,9 +102,10 @@ pub(crate) struct Descriptor {
     pub(crate) states: *mut u8,
     /// The pool, or null for an extent.
     pub(crate) pool: *mut Pool,
-    /// The length of the chunks here: an extent's committed bytes, a pool's slab.
-    pub(crate) extent_bytes: usize,
-    /// Runs in the extent or free span that begins (or, in a tail, ends) here.
+    /// The cache that a pool belongs to; null for an extent.
+    owner: AtomicPtr<ThreadCache>,
+    /// Runs in the extent or free span that begins (or, in a tail, ends) here; for a pool,
+    /// its slab in bytes.
     pub(crate) runs: u32,
     /// Neighbours in the list of extents or of free spans; 0 for none.
     pub(crate) prev: u32,
@@ -112,11 +114,40 @@ pub(crate) struct Descriptor {
     pub(crate) slab: u16,
     /// The state byte of an extent's one chunk.
     pub(crate) state: u8,
+    /// OS pages of an extent's last run that are not part of it.
+    pub(crate) slack: u8,
 }
 
 const _: () = assert!(size_of::<Descriptor>() == 64);
 
 impl Descriptor {
+    /// The cache that a pool belongs to. It may change while others look.
+    #[inline(always)]
+    pub(crate) fn owner(&self) -> *mut ThreadCache {
+        self.owner.load(Relaxed)
+    }
+
+    pub(crate) fn set_owner(&self, owner: *mut ThreadCache) {
+        self.owner.store(owner, Relaxed);
+    }
+
+    /// The length of the chunks here: an extent's committed bytes, a pool's slab.
+    #[inline]
+    pub(crate) fn chunk_len(&self) -> usize {
+        if self.pool.is_null() { self.extent_bytes() } else { self.runs as usize }
+    }
+
+    /// Bytes of an extent that are committed: its chunk length.
+    pub(crate) fn extent_bytes(&self) -> usize {
+        self.runs as usize * RUN - self.slack as usize * OS_PAGE
+    }
+
+    /// Makes the descriptor that of an extent of `bytes` bytes, a multiple of an OS page.
+    pub(crate) fn set_extent_bytes(&mut self, bytes: usize) {
+        self.runs = bytes.div_ceil(RUN) as u32;
+        self.slack = ((self.runs as usize * RUN - bytes) / OS_PAGE) as u8;
+    }
+
     #[inline(always)]
     pub(crate) fn tag(&self) -> Tag {
         Tag(self.tag.load(Relaxed))

@@ -15,12 +15,12 @@ use core::ptr::{self, NonNull};
 
 use mallocer_core::{AllocError, MAX_CAPACITY};
 
+use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Kind, RUN, Tag};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
 use crate::reservation::Taken;
-use crate::slab::Magazines;
 use crate::spans::Span;
 
 /// The largest extent that stays with the arena when it is freed: 64 MiB.
@@ -39,14 +39,14 @@ pub(crate) struct Extent {
 
 impl<S: Slot> Heap<S> {
     /// Takes an extent of at least `size` bytes at a multiple of `align`. If capacity
-    /// refuses, what the arena and these magazines keep is given up first.
+    /// refuses, what the arena and this cache keep is given up first.
     ///
     /// # Safety
     ///
-    /// The arena is attached, and the magazines are the caller's own.
+    /// The arena is attached, and the cache is the caller's own, or null.
     pub(crate) unsafe fn take_extent(
         &mut self,
-        magazines: Magazines<S>,
+        cache: *mut ThreadCache,
         size: usize,
         align: usize,
     ) -> Result<Extent, AllocError> {
@@ -57,7 +57,7 @@ impl<S: Slot> Heap<S> {
         let bytes = size.max(1).next_multiple_of(OS_PAGE);
         match self.try_take_extent(bytes, align) {
             // SAFETY: passed on.
-            Err(AllocError::Capacity { .. }) if unsafe { self.reclaim(magazines) } > 0 => {
+            Err(AllocError::Capacity { .. }) if unsafe { self.reclaim(cache) } > 0 => {
                 self.try_take_extent(bytes, align)
             }
             result => result,
@@ -99,8 +99,8 @@ impl<S: Slot> Heap<S> {
             (*descriptor).reciprocal = self.home_number();
             (*descriptor).states = ptr::addr_of_mut!((*descriptor).state);
             (*descriptor).pool = ptr::null_mut();
-            (*descriptor).extent_bytes = bytes;
-            (*descriptor).runs = runs;
+            (*descriptor).set_owner(ptr::null_mut());
+            (*descriptor).set_extent_bytes(bytes);
             (*descriptor).prev = 0;
             (*descriptor).next = next;
             (*descriptor).slab = slab as u16;
@@ -158,8 +158,8 @@ impl<S: Slot> Heap<S> {
     unsafe fn end_extent(&mut self, descriptor: *mut Descriptor) -> (Span, usize) {
         // SAFETY: the caller's promise; neighbours in the list are this arena's.
         unsafe {
-            let Descriptor { start, prev, next, runs, extent_bytes, slab, .. } =
-                *descriptor.cast_const();
+            let extent_bytes = (*descriptor).extent_bytes();
+            let &Descriptor { start, prev, next, runs, slab, .. } = &*descriptor;
             (*descriptor).state = CACHED;
             (*descriptor).set_tag(Tag::INNER);
             if prev == 0 {
@@ -194,7 +194,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise.
         let (start, runs, old_bytes, old_slab) = unsafe {
             let one = &*descriptor;
-            (one.start, one.runs, one.extent_bytes, one.slab as usize)
+            (one.start, one.runs, one.extent_bytes(), one.slab as usize)
         };
         let first = reservation.run_of(start.addr())?;
         let new_runs = bytes.div_ceil(RUN) as u32;
@@ -216,8 +216,7 @@ impl<S: Slot> Heap<S> {
         let slab = self.extent_slab(bytes);
         // SAFETY: as above.
         unsafe {
-            (*descriptor).runs = new_runs;
-            (*descriptor).extent_bytes = bytes;
+            (*descriptor).set_extent_bytes(bytes);
             (*descriptor).slab = slab as u16;
         }
         self.count_extent(old_slab, -1, -(old_bytes as isize));

@@ -36,7 +36,7 @@ use crate::misuse;
 use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, Marked, OS_PAGE};
 use crate::reservation::Reservation;
-use crate::slab::{Magazines, Slab};
+use crate::slab::{Shelves, Slab};
 use crate::statistics::{Block, Statistics};
 
 /// A new arena's id. Ids are never used again.
@@ -77,8 +77,8 @@ struct Front {
     /// Alignment that every slab has.
     alignment: usize,
     tag: Tag,
-    /// The arena's magazines; until the first allocation empty ones.
-    magazines: Cell<Magazines<Marked>>,
+    /// The arena's shelves; until the first allocation empty ones.
+    shelves: Cell<Shelves<Marked>>,
     /// The reservation; until the first allocation, of no bytes.
     base: Cell<*mut u8>,
     bytes: Cell<usize>,
@@ -177,7 +177,7 @@ impl Flist {
             lookup: ladder.lookup(),
             alignment: ladder.alignment(),
             tag: Tag::new(id, Kind::Live),
-            magazines: Cell::new(Magazines::none()),
+            shelves: Cell::new(Shelves::none()),
             base: Cell::new(ptr::null_mut()),
             bytes: Cell::new(0),
             descriptors: Cell::new(ptr::null_mut()),
@@ -215,11 +215,20 @@ impl Flist {
             return Err(heap.refused(size_of::<ThreadCache>()));
         }
         self.slabs.set(heap.slab(0));
-        self.front.magazines.set(ThreadCache::magazines(cache));
+        self.front.shelves.set(ThreadCache::shelves(cache));
         self.front.base.set(reservation.base().as_ptr());
         self.front.descriptors.set(reservation.descriptors().0);
         self.front.bytes.set(reservation.bytes());
         Ok(())
+    }
+
+    /// The arena's cache; null if it has no memory yet.
+    fn cache(&self) -> *mut ThreadCache {
+        if self.front.bytes.get() == 0 {
+            return ptr::null_mut();
+        }
+        // The shelves lie behind its head.
+        self.front.shelves.get().0.cast::<ThreadCache>().wrapping_sub(1)
     }
 
     /// Takes a chunk off the magazine of the slab at `index`, if it has one.
@@ -229,7 +238,7 @@ impl Flist {
         // magazines are this arena's (or empty ones, of which nothing is written), and a
         // chunk and its state are not null.
         unsafe {
-            let slot = (*self.front.magazines.get().at(index)).pop()?;
+            let slot = (*self.front.shelves.get().magazine(index)).pop()?;
             slot.state.write(LIVE);
             Some(NonNull::new_unchecked(slot.chunk))
         }
@@ -253,7 +262,7 @@ impl Flist {
         let Found { descriptor, chunk, state } = found;
         // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
         unsafe {
-            let magazine = self.front.magazines.get().at((*descriptor).slab as usize);
+            let magazine = self.front.shelves.get().magazine((*descriptor).slab as usize);
             if !(*magazine).push(Marked { chunk, state }) {
                 // In single words, so that nothing is spilled on the way not taken.
                 return self.push_full(descriptor, chunk, state);
@@ -275,8 +284,10 @@ impl Flist {
         // lies as many bytes behind the first as there are chunks before it.
         unsafe {
             let pool = (*descriptor).pool;
-            let slab = self.slabs.get().add((*descriptor).slab as usize);
-            if pool.is_null() || !(*slab).is_depot_full() {
+            let index = (*descriptor).slab as usize;
+            let slab = self.slabs.get().add(index);
+            let shelf = self.front.shelves.get().at(index);
+            if pool.is_null() || !(*shelf).is_depot_full() {
                 return self.push_slow(descriptor, chunk, state);
             }
             let place = state.offset_from((*descriptor).states) as u32;
@@ -296,9 +307,9 @@ impl Flist {
             if index >= heap.pooled {
                 return heap.free_extent(descriptor);
             }
-            let magazine = self.front.magazines.get().at(index);
+            let magazine = self.front.shelves.get().magazine(index);
             let slot = Marked { chunk, state };
-            heap.flush(magazine, index);
+            heap.flush(self.cache(), index);
             state.write(CACHED);
             if !(*magazine).push(slot) {
                 heap.put_chunk(slot, index);
@@ -330,9 +341,9 @@ impl Flist {
             }),
             Route::Extent => {
                 self.attach(heap)?;
-                let magazines = self.front.magazines.get();
+                let cache = self.cache();
                 // SAFETY: attached, and this arena has no other thread.
-                let extent = unsafe { heap.take_extent(magazines, layout.size(), layout.align()) }?;
+                let extent = unsafe { heap.take_extent(cache, layout.size(), layout.align()) }?;
                 if zeroed && !extent.zero {
                     // SAFETY: an extent has its bytes.
                     unsafe { extent.start.write_bytes(0, extent.bytes) };
@@ -346,7 +357,7 @@ impl Flist {
                     Some(chunk) => chunk,
                     None => {
                         // SAFETY: attached, and this arena has no other thread.
-                        unsafe { heap.refill(self.front.magazines.get(), index) }?;
+                        unsafe { heap.refill(self.cache(), index) }?;
                         self.pop(index).ok_or_else(|| heap.refused(size))?
                     }
                 };
@@ -388,7 +399,7 @@ impl Flist {
         // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
         let serves = unsafe {
             let slab = (*found.descriptor).slab as usize;
-            (*self.front.magazines.get().at(slab)).serves(layout.size())
+            (*self.front.shelves.get().magazine(slab)).serves(layout.size())
         };
         (serves && layout.align() <= self.front.alignment)
             || self.fits_slow(found.descriptor, found.chunk.addr(), layout)
@@ -592,7 +603,7 @@ unsafe impl Mallocer for Flist {
         unsafe {
             let heap = self.heap();
             heap.release();
-            self.front.magazines.set(Magazines::none());
+            self.front.shelves.set(Shelves::none());
             self.front.bytes.set(0);
         }
     }
@@ -604,7 +615,7 @@ unsafe impl Mallocer for Flist {
     fn purge(&self) -> usize {
         // SAFETY: called from outside; the heap calls nothing back. This arena has no other
         // thread.
-        unsafe { self.heap().give_up(self.front.magazines.get(), Leaving::System) }
+        unsafe { self.heap().give_up(self.cache(), Leaving::System) }
     }
 }
 

@@ -41,10 +41,12 @@ use crate::descriptor::Tag;
 use crate::local::{Lane, used_last};
 use crate::place::{Found, Place};
 use crate::pool::Bare;
-use crate::slab::Magazines;
 
 /// Chunks of fewer bytes have no room for a mark.
 pub(crate) const MARK_BYTES: usize = size_of::<u64>();
+
+/// Slabs from this one on have no foreign chunks.
+pub(crate) const FOREIGN_SLABS: usize = 600;
 
 /// What the fast paths of a shared arena read.
 #[repr(C, align(64))]
@@ -66,60 +68,99 @@ impl Front {
         self.tag.load(Relaxed)
     }
 
-    /// The calling thread's magazines in this arena, if it used the arena last. Only these
-    /// may be passed to the other methods.
+    /// The calling thread's cache in this arena, if it used the arena last. Only this may be
+    /// passed to the other methods.
     #[inline(always)]
-    pub(crate) fn magazines(&self, lane: Lane) -> Option<Magazines<Bare>> {
+    pub(crate) fn cache(&self, lane: Lane) -> Option<*mut ThreadCache> {
         let last = used_last(lane);
         // A tag that equals the arena's proves that the cache is one of it.
-        (last.tag == self.tag()).then(|| ThreadCache::magazines(last.cache))
+        (last.tag == self.tag()).then_some(last.cache)
     }
 
-    /// Takes a chunk off one of these magazines.
+    /// Takes a chunk off one of this cache's magazines.
     #[inline(always)]
-    pub(crate) fn alloc(
-        &self,
-        magazines: Magazines<Bare>,
-        layout: Layout,
-    ) -> Option<NonNull<[u8]>> {
+    pub(crate) fn alloc(&self, cache: *mut ThreadCache, layout: Layout) -> Option<NonNull<[u8]>> {
         if layout.align() > self.alignment {
             return None;
         }
-        // SAFETY: the lookup table lives as long as the arena's ladder; the magazines are
-        // this thread's, and every index that it leads to has one.
+        // SAFETY: the lookup table lives as long as the arena's ladder; the cache is this
+        // thread's, and every index that it leads to has a shelf.
         unsafe {
             let lookup = &*self.lookup;
             let index = lookup.first_at_least(layout.size());
-            let Bare(chunk) = (*magazines.at(index)).pop()?;
+            let shelves = ThreadCache::shelves(cache);
+            let Bare(chunk) = (*shelves.magazine(index)).pop()?;
             clear_mark(chunk);
             Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), lookup.slabs[index]))
         }
     }
 
-    /// Puts the chunk at `address` on one of these magazines; `false` if that cannot be
+    /// The same, once the magazine has run empty: from the depot behind it.
+    pub(crate) fn alloc_from_depot(
+        &self,
+        cache: *mut ThreadCache,
+        layout: Layout,
+    ) -> Option<NonNull<[u8]>> {
+        // SAFETY: as in `alloc`.
+        unsafe {
+            let index = (*self.lookup).first_at_least(layout.size());
+            let fetched = (*ThreadCache::shelves::<Bare>(cache).at(index)).fetch();
+            fetched.then(|| self.alloc(cache, layout)).flatten()
+        }
+    }
+
+    /// Puts the chunk at `address` on a shelf of this cache; `false` if that cannot be
     /// done here, or there is no such chunk.
     #[inline(always)]
-    pub(crate) fn free(&self, magazines: Magazines<Bare>, address: usize) -> bool {
+    pub(crate) fn free(&self, cache: *mut ThreadCache, address: usize) -> bool {
         let Some(found) = self.find(address) else { return false };
-        // SAFETY: found live in this arena, and the magazines are this thread's.
-        unsafe { self.push(magazines, found) }
+        // SAFETY: found live in this arena, and the cache is this thread's.
+        unsafe { self.push(cache, found) }
     }
 
     /// The same, if the chunk can have been allocated for `layout`.
     #[inline(always)]
     pub(crate) fn free_sized(
         &self,
-        magazines: Magazines<Bare>,
+        cache: *mut ThreadCache,
         address: usize,
         layout: Layout,
     ) -> bool {
         let Some(found) = self.find(address) else { return false };
-        // SAFETY: found live in this arena, so its slab has a magazine, of this thread.
+        // SAFETY: found live in this arena, so its slab has a shelf, of this thread.
         unsafe {
             let slab = (*found.descriptor).slab as usize;
-            (*magazines.at(slab)).serves(layout.size())
+            (*ThreadCache::shelves::<Bare>(cache).magazine(slab)).serves(layout.size())
                 && layout.align() <= self.alignment
-                && self.push(magazines, found)
+                && self.push(cache, found)
+        }
+    }
+
+    /// The same, once the magazine is full: it goes to the depot behind it. An `align` of 0
+    /// says that the layout is not known.
+    pub(crate) fn free_to_depot(
+        &self,
+        cache: *mut ThreadCache,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) -> bool {
+        let Some(found) = self.find(address) else { return false };
+        // SAFETY: found live in this arena, so its slab has a shelf, of this thread.
+        unsafe {
+            let shelf = ThreadCache::shelves::<Bare>(cache).at((*found.descriptor).slab as usize);
+            let fits = align == 0 || (*shelf).magazine.serves(size) && align <= self.alignment;
+            fits && self.is_own(found, cache) && (*shelf).store() && self.push(cache, found)
+        }
+    }
+
+    /// Whether a chunk that was freed by the thread of `cache` goes to its magazine.
+    #[inline(always)]
+    pub(crate) fn is_own(&self, found: Found, cache: *mut ThreadCache) -> bool {
+        // SAFETY: the descriptor of a live chunk of this arena.
+        unsafe {
+            (*found.descriptor).owner() == cache
+                || (*found.descriptor).slab as usize >= FOREIGN_SLABS
         }
     }
 
@@ -136,14 +177,19 @@ impl Front {
 
     /// # Safety
     ///
-    /// The chunk was found live in this arena, and the magazines are this thread's.
+    /// The chunk was found live in this arena, and the cache is this thread's.
     #[inline(always)]
-    unsafe fn push(&self, magazines: Magazines<Bare>, found: Found) -> bool {
-        // SAFETY: the caller's promise: so the chunk's slab has a magazine (for extents it
-        // has no room), and the chunk is the arena's to write.
+    unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
+        // SAFETY: the caller's promise: so the chunk's slab has a shelf (for extents it has no
+        // room), and the chunk is the arena's to write.
         unsafe {
-            let magazine = magazines.at((*found.descriptor).slab as usize);
-            let pushed = (*magazine).push(Bare(found.chunk));
+            let index = (*found.descriptor).slab as usize;
+            let shelf = ThreadCache::shelves(cache).at(index);
+            let pushed = if self.is_own(found, cache) {
+                (*shelf).magazine.push(Bare(found.chunk))
+            } else {
+                (*shelf).push_foreign(Bare(found.chunk))
+            };
             if pushed {
                 set_mark(found.chunk, self.key);
             }

@@ -33,7 +33,7 @@ use crate::spans::Spans;
 use crate::statistics::Seen;
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
-pub(crate) const LARGEST_POOLED: usize = 32 << 10;
+pub(crate) const LARGEST_POOLED: usize = 64 << 10;
 
 /// A new pool has room for this many chunks at least, where the limits allow.
 const LEAST_CHUNKS: usize = 8;
@@ -244,19 +244,25 @@ impl<S: Slot> Heap<S> {
     }
 
     /// Takes a pool for the slab at `index`, nothing of it charged unless it comes
-    /// from retained memory; puts it first in the slab's list.
-    pub(crate) fn new_pool(&mut self, index: usize) -> Result<*mut Pool, AllocError> {
+    /// from retained memory; puts it first in the list of the cache's shelf.
+    pub(crate) fn new_pool(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+    ) -> Result<*mut Pool, AllocError> {
         let stride = self.stride(index);
-        let pools = self.slab(index).pools;
+        // SAFETY: the cache is one of this arena's, which has a shelf for each slab.
+        let pools = unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).pools() };
         let least = (LEAST_CHUNKS.min(self.max_chunks) * stride).div_ceil(RUN);
         let most = (self.max_chunks * stride / RUN).clamp(least, MOST_RUNS);
         let runs = (least << pools.min(6)).min(most);
-        self.new_pool_of(index, runs, least)
+        self.new_pool_of(cache, index, runs, least)
     }
 
     /// The same, of `runs` runs, or of `least` if those are retained.
     pub(crate) fn new_pool_of(
         &mut self,
+        cache: *mut ThreadCache,
         index: usize,
         runs: usize,
         least: usize,
@@ -304,7 +310,8 @@ impl<S: Slot> Heap<S> {
         // descriptor, which nobody else writes.
         unsafe {
             let runs = (span.first, span.runs);
-            pool.write(Pool::new(start, states, stride, index as u16, runs, count as u32));
+            let count = count as u32;
+            pool.write(Pool::new(start, states, stride, index as u16, runs, count, cache));
             (*pool).fresh = fresh;
             (*pool).home = self.home();
             for run in span.first..span.end() {
@@ -313,8 +320,9 @@ impl<S: Slot> Heap<S> {
                 (*descriptor).reciprocal = reciprocal(stride);
                 (*descriptor).states = states.as_ptr();
                 (*descriptor).pool = pool;
-                (*descriptor).extent_bytes = size;
+                (*descriptor).runs = size as u32;
                 (*descriptor).slab = index as u16;
+                (*descriptor).set_owner(cache);
                 (*descriptor).set_tag(tag);
             }
             (*pool).next = self.pools;
@@ -329,13 +337,14 @@ impl<S: Slot> Heap<S> {
             let most = self.magazines.most(stride);
             let depot_most = self.magazines.depot(stride);
             let slab = self.slab(index);
-            slab.magazine_most = most;
-            slab.depot_most = depot_most;
+            slab.magazine_most = most as u16;
+            slab.depot_most = depot_most as u8;
             slab.pools += 1;
             slab.ready += ready;
             slab.free += ready;
             slab.heap += charged;
-            slab.list(pool);
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            (*shelf).own(pool);
         }
         Ok(pool)
     }
@@ -425,13 +434,16 @@ impl<S: Slot> Heap<S> {
     /// Chunks of a slab with pools that callers hold. While other threads are at work,
     /// their magazines are counted a little before or after.
     fn live(&self, index: usize, slab: &Slab) -> usize {
-        let full = slab.full as usize * self.magazines.most(self.stride(index)) as usize;
-        let mut ready = full;
+        let most = self.magazines.most(self.stride(index)) as usize;
+        let mut ready = 0;
         let mut cache = self.caches;
-        // SAFETY: the list holds this arena's caches, which have a magazine for each slab.
+        // SAFETY: the list holds this arena's caches, which have a shelf for each slab.
         unsafe {
             while !cache.is_null() {
-                ready += (*ThreadCache::magazines::<S>(cache).at(index)).len() as usize;
+                let shelf = ThreadCache::shelves::<S>(cache).at(index);
+                let (_, foreign, _) = (*shelf).foreign();
+                ready += (*shelf).full() as usize * most;
+                ready += ((*shelf).magazine.len() + foreign) as usize;
                 cache = (*cache).next;
             }
         }
@@ -453,8 +465,8 @@ impl<S: Slot> Heap<S> {
             let mut extent = self.extents;
             while extent != 0 {
                 let descriptor = self.descriptor(extent);
-                assert!((*descriptor).extent_bytes <= (*descriptor).runs as usize * RUN);
-                heap += (*descriptor).extent_bytes;
+                assert!((*descriptor).extent_bytes() <= (*descriptor).runs as usize * RUN);
+                heap += (*descriptor).extent_bytes();
                 extent = (*descriptor).next;
             }
         }

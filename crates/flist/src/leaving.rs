@@ -11,11 +11,11 @@
 
 use core::ptr::{self, NonNull};
 
+use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, RUN, Tag};
 use crate::heap::{Heap, states_bytes};
 use crate::os;
 use crate::pool::{Pool, Slot};
-use crate::slab::Magazines;
 use crate::spans::{Span, Spans};
 
 /// Where memory goes that is not used any more.
@@ -40,10 +40,10 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise; neighbours in the list are alive.
         unsafe {
             debug_assert!((*pool).is_empty());
-            let Pool { states, charged, first_run, runs, stride, free, slab, prev, next, .. } =
-                pool.read();
+            let Pool { owner, states, charged, first_run, runs, stride, free, .. } = pool.read();
+            let Pool { slab, prev, next, .. } = pool.read();
+            (*ThreadCache::shelves::<S>(owner).at(slab as usize)).unlist(pool);
             let slab = self.slab(slab as usize);
-            slab.unlist(pool);
             slab.pools -= 1;
             slab.ready -= free as usize;
             slab.free -= free as usize;
@@ -102,21 +102,23 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// Gives up all that is charged and empty, also what these magazines hold; returns
-    /// how many bytes.
+    /// Gives up all that is charged and empty, also what this cache holds; returns how
+    /// many bytes.
     ///
     /// # Safety
     ///
-    /// The magazines are the caller's own, or those of an arena that is not attached.
-    pub(crate) unsafe fn give_up(&mut self, magazines: Magazines<S>, leaving: Leaving) -> usize {
+    /// The cache is the caller's own, or null.
+    pub(crate) unsafe fn give_up(&mut self, cache: *mut ThreadCache, leaving: Leaving) -> usize {
         let before = self.heap;
         if self.attached.is_none() {
             return 0;
         }
         // SAFETY: passed on.
         unsafe {
-            self.drain(magazines);
-            self.drain_depots();
+            if !cache.is_null() {
+                self.drain(cache);
+            }
+            self.drain_inboxes();
         }
         let mut pool = self.pools;
         while !pool.is_null() {
@@ -161,9 +163,9 @@ impl<S: Slot> Heap<S> {
     ///
     /// As [`give_up`](Heap::give_up).
     #[cold]
-    pub(crate) unsafe fn reclaim(&mut self, magazines: Magazines<S>) -> usize {
+    pub(crate) unsafe fn reclaim(&mut self, cache: *mut ThreadCache) -> usize {
         // SAFETY: passed on.
-        unsafe { self.give_up(magazines, Leaving::Process) }
+        unsafe { self.give_up(cache, Leaving::Process) }
     }
 
     /// Gives retained memory back to the system if it was kept for the decay time.

@@ -94,7 +94,7 @@ unsafe fn descriptor_of(chunk: NonNull<u8>) -> *const Descriptor {
 pub(crate) unsafe fn known_len(chunk: NonNull<u8>) -> usize {
     // SAFETY: the descriptor of a live chunk, which only its arena changes, and only
     // when the chunk is.
-    unsafe { (*descriptor_of(chunk)).extent_bytes }
+    unsafe { (*descriptor_of(chunk)).chunk_len() }
 }
 
 /// The home that `chunk` leads to.

@@ -92,8 +92,8 @@ fn describe(misuse: &mut Misuse, heap: &Heap<impl Slot>, one: &Descriptor, own: 
     let start = one.start.addr();
     if one.pool.is_null() {
         misuse.chunk = Some(start);
-        misuse.slab = Some(one.extent_bytes);
-        misuse.pool = Some((start, one.extent_bytes));
+        misuse.slab = Some(one.extent_bytes());
+        misuse.pool = Some((start, one.extent_bytes()));
         return 0;
     }
     if !own {
@@ -142,7 +142,7 @@ pub(crate) fn fits(
         return false;
     }
     if one.pool.is_null() {
-        return size.max(1).next_multiple_of(OS_PAGE) == one.extent_bytes;
+        return size.max(1).next_multiple_of(OS_PAGE) == one.extent_bytes();
     }
     heap.route(size, align) == Route::Pool(one.slab as usize)
 }

@@ -35,7 +35,7 @@ impl Found {
     pub(crate) unsafe fn len(self, ladder: &Ladder) -> usize {
         // SAFETY: the descriptor is that of a live chunk, so nobody changes it.
         let one = unsafe { &*self.descriptor };
-        if one.pool.is_null() { one.extent_bytes } else { ladder.slabs()[one.slab as usize] }
+        if one.pool.is_null() { one.extent_bytes() } else { ladder.slabs()[one.slab as usize] }
     }
 
     /// Makes the chunk hold `size` bytes at a multiple of `align` where it is; `None` if

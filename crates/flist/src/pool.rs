@@ -19,6 +19,7 @@
 
 use core::ptr::NonNull;
 
+use crate::cache::ThreadCache;
 use crate::descriptor::RUN;
 use crate::locate::Home;
 
@@ -92,6 +93,8 @@ impl Slot for Bare {
 /// One pool. Lives in the arena's bookkeeping.
 #[repr(C)]
 pub(crate) struct Pool {
+    /// The cache that refills from it first.
+    pub(crate) owner: *mut ThreadCache,
     pub(crate) start: *mut u8,
     pub(crate) states: *mut u8,
     /// Bytes from one chunk to the next.
@@ -109,7 +112,7 @@ pub(crate) struct Pool {
     /// No chunk below is `FREE`.
     hint: u32,
     pub(crate) slab: u16,
-    /// Whether the pool is in its slab's list of pools to refill from.
+    /// Whether the pool is in its shelf's list of pools to refill from.
     pub(crate) listed: bool,
     /// Whether its memory was never touched before.
     pub(crate) fresh: bool,
@@ -134,9 +137,11 @@ impl Pool {
         slab: u16,
         (first_run, runs): (u32, u32),
         count: u32,
+        owner: *mut ThreadCache,
     ) -> Pool {
         let null = core::ptr::null_mut;
         Pool {
+            owner,
             start: start.as_ptr(),
             states: states.as_ptr(),
             stride,
@@ -180,7 +185,8 @@ impl Pool {
     pub(crate) fn next_step(&self, slab_heap: usize, least: usize) -> usize {
         let end = (self.count as usize * self.stride).next_multiple_of(OS_PAGE);
         let one = ((self.ready as usize + 1) * self.stride).next_multiple_of(OS_PAGE);
-        let wanted = self.charged + ((slab_heap / 16) & !(OS_PAGE - 1)).clamp(least, LARGEST_STEP);
+        let share = (slab_heap / 16) & !(OS_PAGE - 1);
+        let wanted = self.charged + share.min(LARGEST_STEP).max(least);
         wanted.clamp(one, end) - self.charged
     }
 
@@ -345,7 +351,7 @@ mod tests {
         let mut states = vec![0u64; 128];
         let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
         let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
-        let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682);
+        let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682, ptr::null_mut());
         let mut slots = [Marked::new(ptr::null_mut(), ptr::null_mut()); 64];
         let mut all = vec![];
         loop {

@@ -27,11 +27,9 @@ use crate::hardened::Hardened;
 use crate::local::{Lane, used_last};
 use crate::once::Once;
 use crate::os;
-use crate::pool::Bare;
 use crate::registry;
 use crate::reservation::Reservation;
-use crate::sharing::Sharing;
-use crate::slab::Magazines;
+use crate::sharing::{Sharing, zero_if};
 use crate::statistics::{Block, Statistics};
 
 /// A number that is no arena's tag, and not that of a thread that used none.
@@ -130,21 +128,20 @@ impl Process {
         Some(heap)
     }
 
-    /// The heap and the calling thread's magazines in it, if it has any yet.
+    /// The heap and the calling thread's cache in it, if it has one yet.
     #[inline(always)]
-    fn fast(&'static self) -> Option<(&'static Front, Magazines<Bare>)> {
+    fn fast(&'static self) -> Option<(&'static Front, *mut ThreadCache)> {
         let last = used_last(Lane::Process);
         // SAFETY: a thread that has this heap's tag got it by using the heap, so it was made.
-        // The magazines belong to the tag.
-        (last.tag == self.tag.load(Relaxed)).then(|| unsafe {
-            (&self.heap.get_unchecked().front, ThreadCache::magazines(last.cache))
-        })
+        // The cache belongs to the tag.
+        (last.tag == self.tag.load(Relaxed))
+            .then(|| unsafe { (&self.heap.get_unchecked().front, last.cache) })
     }
 
     /// Allocates a chunk; `None` if there is no memory, or no slab is large enough.
     #[inline(always)]
     pub fn alloc(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
-        match self.fast().and_then(|(front, magazines)| front.alloc(magazines, layout)) {
+        match self.fast().and_then(|(front, cache)| front.alloc(cache, layout)) {
             Some(chunk) => Some(chunk),
             None => self.alloc_slow(layout, false),
         }
@@ -153,12 +150,8 @@ impl Process {
     /// The same, all of it zero.
     #[inline(always)]
     pub fn alloc_zeroed(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
-        match self.fast().and_then(|(front, magazines)| front.alloc(magazines, layout)) {
-            Some(chunk) => {
-                // SAFETY: a chunk has its length.
-                unsafe { chunk.cast::<u8>().write_bytes(0, chunk.len()) };
-                Some(chunk)
-            }
+        match self.fast().and_then(|(front, cache)| front.alloc(cache, layout)) {
+            Some(chunk) => Some(zero_if(true, chunk)),
             None => self.alloc_slow(layout, true),
         }
     }
@@ -207,7 +200,7 @@ impl Process {
     #[inline(always)]
     pub unsafe fn free(&'static self, operation: &'static str, chunk: *mut u8) {
         let address = chunk.addr();
-        if !self.fast().is_some_and(|(front, magazines)| front.free(magazines, address)) {
+        if !self.fast().is_some_and(|(front, cache)| front.free(cache, address)) {
             self.free_slow(operation, address, 0, 0);
         }
     }
@@ -226,7 +219,7 @@ impl Process {
     ) {
         let address = chunk.addr();
         let fast = self.fast();
-        if !fast.is_some_and(|(front, magazines)| front.free_sized(magazines, address, layout)) {
+        if !fast.is_some_and(|(front, cache)| front.free_sized(cache, address, layout)) {
             self.free_slow(operation, address, layout.size(), layout.align());
         }
     }

@@ -9,36 +9,47 @@
 //! at a time moves to and from the pools, so that a program at the edge does not go
 //! back and forth.
 
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use mallocer_core::{AllocError, Misuse, MisuseKind};
 
+use crate::cache::ThreadCache;
 use crate::descriptor::RUN_SHIFT;
 use crate::hardened::shuffle;
 use crate::heap::Heap;
 use crate::leaving::Leaving;
 use crate::pool::{FREE, Pool, Slot, locate};
-use crate::slab::{Magazine, Magazines, Slab, magazine_bytes};
+use crate::slab::{Depot, Magazine, Shelf, Slab, foreign_bytes, magazine_bytes};
+
+/// What all depots of one thread may hold, in bytes of chunks: so much,
+const CACHE_BYTES: usize = 256 << 10;
+/// or this part of the arena's heap.
+const CACHE_SHARE: usize = 16;
+
+/// A cache takes from other threads' pools, before it takes memory, where more is free
+/// than this many magazines hold,
+const MUCH_MAGAZINES: usize = 4;
+/// and than this part of the slab's chunks.
+const MUCH_SHARE: usize = 4;
 
 impl<S: Slot> Heap<S> {
-    /// Fills the empty magazine of the slab at `index` with at least one chunk. If
-    /// capacity refuses, what the arena and these magazines keep is given up first.
+    /// Fills a cache's empty magazine of the slab at `index` with at least one chunk. If
+    /// capacity refuses, what the arena and this cache keep is given up first.
     ///
     /// # Safety
     ///
-    /// The arena is attached, the slab has pools, and the magazines are the caller's
-    /// own.
+    /// The arena is attached, the slab has pools, and the cache is the caller's own.
     pub(crate) unsafe fn refill(
         &mut self,
-        magazines: Magazines<S>,
+        cache: *mut ThreadCache,
         index: usize,
     ) -> Result<(), AllocError> {
         self.decay();
         // SAFETY: passed on.
         unsafe {
-            match self.try_refill(magazines.at(index), index) {
-                Err(AllocError::Capacity { .. }) if self.reclaim(magazines) > 0 => {
-                    self.try_refill(magazines.at(index), index)
+            match self.try_refill(cache, index) {
+                Err(AllocError::Capacity { .. }) if self.reclaim(cache) > 0 => {
+                    self.try_refill(cache, index)
                 }
                 result => result,
             }
@@ -50,21 +61,23 @@ impl<S: Slot> Heap<S> {
     /// As [`refill`](Heap::refill).
     unsafe fn try_refill(
         &mut self,
-        magazine: *mut Magazine<S>,
+        cache: *mut ThreadCache,
         index: usize,
     ) -> Result<(), AllocError> {
         // SAFETY: the magazine is the caller's and empty; `slots` has room for `cap`.
         unsafe {
-            if self.fetch(magazine, index) {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            if (*shelf).fetch() || self.receive(shelf, index) {
                 return Ok(());
             }
+            let magazine = &raw mut (*shelf).magazine;
             self.grow_magazine(magazine, index);
             if (*magazine).cap() == 0 {
                 return Err(self.refused(size_of::<S>()));
             }
             debug_assert!((*magazine).len() == 0);
             let wanted = ((*magazine).cap() / 2).max(1);
-            let got = self.take_chunks(index, (*magazine).slots(), wanted)?;
+            let got = self.take_chunks(cache, index, (*magazine).slots(), wanted)?;
             (*magazine).set_len(got);
             if self.disorder != 0 {
                 shuffle((*magazine).slots(), got as usize, &mut self.disorder);
@@ -77,125 +90,408 @@ impl<S: Slot> Heap<S> {
     ///
     /// # Safety
     ///
-    /// The arena is attached, the slab has pools, and `slots` has room for `wanted`.
+    /// The arena is attached, the slab has pools, `slots` has room for `wanted`, and the
+    /// cache is one of this arena's.
     pub(crate) unsafe fn take_chunks(
         &mut self,
+        cache: *mut ThreadCache,
         index: usize,
         slots: *mut S,
         wanted: u32,
     ) -> Result<u32, AllocError> {
         let out_state = self.out_state;
         let slab: *mut Slab = self.slab(index);
-        let (mut got, mut found) = (0, true);
-        // SAFETY: the slab is this arena's, and so are the pools in its list.
+        let mut got = 0;
+        // SAFETY: slab and shelf are this arena's, and so are the pools in their lists.
         unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
             while got < wanted {
-                let mut pool = (*slab).listed;
+                let mut pool = (*shelf).listed;
                 if pool.is_null() || (*pool).free == 0 {
                     // Not for the sake of a full batch.
                     if got > 0 {
                         break;
                     }
-                    if pool.is_null() {
-                        pool = self.new_pool(index)?;
-                    }
-                    if (*pool).free == 0 {
-                        found = false;
-                        self.grow_pool(pool)?;
-                    }
+                    pool = self.pool_with_chunks(cache, index)?;
+                } else if got == 0 {
+                    self.seen.hit();
                 }
                 let taken = (*pool).take(slots.add(got as usize), wanted - got, out_state);
                 got += taken;
                 (*slab).free -= taken as usize;
                 if !(*pool).has_room() {
-                    (*slab).unlist(pool);
+                    let owner = ThreadCache::shelves::<S>((*pool).owner);
+                    (*owner.at(index)).unlist(pool);
                 }
             }
-        }
-        if found {
-            self.seen.hit();
         }
         Ok(got)
     }
 
-    /// Makes room in the full magazine of the slab at `index`.
+    /// A pool of the slab at `index` that has a chunk, for a cache of which no pool has:
+    /// one that was left by its thread, one of another thread if much is free there, or
+    /// else more of its own.
     ///
     /// # Safety
     ///
-    /// As [`refill`](Heap::refill).
-    pub(crate) unsafe fn flush(&mut self, magazine: *mut Magazine<S>, index: usize) {
-        self.decay();
-        let stride = self.stride(index);
-        // SAFETY: the magazine is the caller's; a block taken for it has its room.
+    /// As [`take_chunks`](Heap::take_chunks).
+    #[cold]
+    unsafe fn pool_with_chunks(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+    ) -> Result<*mut Pool, AllocError> {
+        // SAFETY: passed on; pools in lists are alive.
         unsafe {
-            if self.grow_magazine(magazine, index) {
-                return;
+            let slab: *mut Slab = self.slab(index);
+            let much = (*slab).common
+                || (*slab).free > MUCH_MAGAZINES * usize::from((*slab).magazine_most)
+                    && (*slab).free > (*slab).ready / MUCH_SHARE;
+            if (*slab).free > 0 {
+                let found = self.others_pool(cache, index, much);
+                if !found.is_null() {
+                    self.seen.hit();
+                    return Ok(found);
+                }
             }
-            let cap = (*magazine).cap();
-            if cap == self.magazines.most(stride)
-                && self.slab(index).full < self.magazines.depot(stride)
-                && let Some(empty) = self.meta().take(magazine_bytes::<S>(cap))
-            {
-                self.slab(index).store(magazine, empty.cast().as_ptr());
-                return;
+            match self.more_of_own(cache, index) {
+                // Then sharing is better than nothing.
+                Err(error) => {
+                    let found = self.others_pool(cache, index, true);
+                    if found.is_null() { Err(error) } else { Ok(found) }
+                }
+                own => own,
             }
-            self.put_back(magazine, index, (cap / 2).max(1));
         }
     }
 
-    /// Replaces an empty magazine by a full one from the depot.
+    /// # Safety
+    ///
+    /// As [`take_chunks`](Heap::take_chunks).
+    unsafe fn more_of_own(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+    ) -> Result<*mut Pool, AllocError> {
+        // SAFETY: passed on.
+        unsafe {
+            let mut pool = (*ThreadCache::shelves::<S>(cache).at(index)).listed;
+            if pool.is_null() {
+                pool = self.new_pool(cache, index)?;
+            }
+            if (*pool).free == 0 {
+                self.grow_pool(pool)?;
+            }
+            Ok(pool)
+        }
+    }
+
+    /// A pool of another cache that has a chunk; null if there is none. One that its thread
+    /// left, or of which half is free, changes its owner. Those of living threads are
+    /// looked at only if `much`.
+    ///
+    /// # Safety
+    ///
+    /// As [`take_chunks`](Heap::take_chunks).
+    unsafe fn others_pool(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+        much: bool,
+    ) -> *mut Pool {
+        let mut other = self.caches;
+        // SAFETY: the list holds this arena's caches, and theirs this arena's pools.
+        unsafe {
+            while !other.is_null() {
+                let left = (*other).is_left();
+                if other != cache && (left || much) {
+                    let mut pool = (*ThreadCache::shelves::<S>(other).at(index)).listed;
+                    while !pool.is_null() && (*pool).free == 0 {
+                        pool = (*pool).next_listed;
+                    }
+                    if !pool.is_null() {
+                        if left || (*pool).free > (*pool).ready / 2 {
+                            self.adopt(pool, cache);
+                        }
+                        return pool;
+                    }
+                }
+                other = (*other).next;
+            }
+        }
+        ptr::null_mut()
+    }
+
+    /// Makes a pool that has room one of `cache`.
+    ///
+    /// # Safety
+    ///
+    /// Pool and cache are this arena's, and the pool is listed.
+    unsafe fn adopt(&mut self, pool: *mut Pool, cache: *mut ThreadCache) {
+        let table = self.table();
+        // SAFETY: the caller's promise. Descriptors of a pool's runs are this arena's; a
+        // thread that frees at this moment sees the old or the new owner, and both will do.
+        unsafe {
+            let index = (*pool).slab as usize;
+            (*ThreadCache::shelves::<S>((*pool).owner).at(index)).unlist(pool);
+            (*pool).owner = cache;
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            (*shelf).own(pool);
+            for run in (*pool).first_run..(*pool).first_run + (*pool).runs {
+                (*table.at(run)).set_owner(cache);
+            }
+        }
+    }
+
+    /// Makes room in a cache's full magazine of the slab at `index`.
     ///
     /// # Safety
     ///
     /// As [`refill`](Heap::refill).
-    unsafe fn fetch(&mut self, magazine: *mut Magazine<S>, index: usize) -> bool {
+    pub(crate) unsafe fn flush(&mut self, cache: *mut ThreadCache, index: usize) {
+        self.decay();
+        // SAFETY: the magazine is the caller's; a block taken for it has its room.
+        unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            let magazine = &raw mut (*shelf).magazine;
+            if self.grow_magazine(magazine, index) {
+                return;
+            }
+            self.grow_depot(cache, index);
+            if !(*shelf).store() {
+                let cap = (*magazine).cap();
+                self.put_back(magazine, index, (cap / 2).max(1));
+            }
+        }
+    }
+
+    /// Adds an empty magazine to the depot of a cache's shelf, if it may have more.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    unsafe fn grow_depot(&mut self, cache: *mut ThreadCache, index: usize) {
+        let stride = self.stride(index);
+        let slab = self.slab(index);
+        let (most, depot_most) = (u32::from(slab.magazine_most), u32::from(slab.depot_most));
+        let bytes = most as usize * stride;
+        // SAFETY: the caller's promise; the blocks are taken for what they are used for.
+        unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            let limit = (self.heap / CACHE_SHARE).max(CACHE_BYTES);
+            if (*shelf).magazine.cap() != most {
+                return;
+            }
+            if (*shelf).depot_len().unwrap_or(0) >= depot_most
+                || (*cache).depot_bytes + bytes > limit
+            {
+                return (*shelf).close_depot();
+            }
+            if (*shelf).depot_len().is_none() {
+                let Some(block) = self.meta().take(size_of::<Depot<S>>()) else { return };
+                (*shelf).set_depot(block);
+            }
+            if let Some(slots) = self.meta().take(magazine_bytes::<S>(most)) {
+                (*shelf).add_to_depot(slots.cast().as_ptr());
+                (*cache).depot_bytes += bytes;
+            }
+        }
+    }
+
+    /// Makes room among a cache's foreign chunks of the slab at `index`: those that are of
+    /// one living thread go to its depot, others to their pools.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    pub(crate) unsafe fn flush_foreign(&mut self, cache: *mut ThreadCache, index: usize) {
+        self.decay();
         let most = self.magazines.most(self.stride(index));
-        let Some(slots) = self.slab(index).fetch(most) else { return false };
+        // SAFETY: the shelf is the caller's, and its slots have the room it says. The owner's
+        // depot is changed under the lock.
+        unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            let (slots, len, cap) = (*shelf).foreign();
+            if cap < most {
+                let new_cap = self.magazines.larger(cap, self.stride(index));
+                let Some(larger) = self.meta().take(foreign_bytes::<S>(new_cap)) else {
+                    return self.put_foreign(shelf, index);
+                };
+                let old = (*shelf).replace_foreign(larger, new_cap);
+                for at in 0..len as usize {
+                    (*shelf).push_foreign(*slots.add(at));
+                }
+                if let Some(old) = old {
+                    self.meta().give(old, foreign_bytes::<S>(cap));
+                }
+                return;
+            }
+            let owner = self.common_owner(slots, len).filter(|&owner| !(*owner).is_left());
+            if let Some(owner) = owner {
+                let theirs = ThreadCache::shelves::<S>(owner).at(index);
+                if self.send(theirs, slots, len, index) {
+                    return (*shelf).clear_foreign();
+                }
+            }
+            self.put_foreign(shelf, index);
+        }
+    }
+
+    /// Sends full many chunks to the inbox of a shelf, which they belong to; `false` if it
+    /// takes no more.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is this arena's, of the slab at `index`, and all of the chunks are of its
+    /// pools, and in no other place.
+    unsafe fn send(
+        &mut self,
+        shelf: *mut Shelf<S>,
+        slots: *const S,
+        count: u32,
+        index: usize,
+    ) -> bool {
+        let slab = self.slab(index);
+        let (most, depot_most) = (u32::from(slab.magazine_most), slab.depot_most);
+        if count != most {
+            return false;
+        }
+        let Some(block) = self.meta().take(magazine_bytes::<S>(count)) else { return false };
+        let copy = block.cast::<S>().as_ptr();
+        // SAFETY: the block has room for as many, and a link.
+        unsafe {
+            copy.copy_from_nonoverlapping(slots, count as usize);
+            let sent = (*shelf).send(copy, count, depot_most);
+            if !sent {
+                self.meta().give(block, magazine_bytes::<S>(count));
+            }
+            sent
+        }
+    }
+
+    /// The cache whose pools all these chunks are of, if it is one.
+    ///
+    /// # Safety
+    ///
+    /// They were chunks of this arena's pools.
+    unsafe fn common_owner(&self, slots: *const S, count: u32) -> Option<*mut ThreadCache> {
+        let reservation = self.reservation()?;
+        let (base, table) = (reservation.base().addr().get(), reservation.descriptors());
+        // SAFETY: the caller's promise: so every chunk's run has a descriptor.
+        let owner_of = |at: u32| unsafe {
+            let chunk = (*slots.add(at as usize)).chunk();
+            (*table.at(((chunk.addr() - base) >> RUN_SHIFT) as u32)).owner()
+        };
+        let first = (count > 0).then(|| owner_of(0)).filter(|owner| !owner.is_null())?;
+        (1..count).all(|at| owner_of(at) == first).then_some(first)
+    }
+
+    /// Puts a shelf's foreign chunks back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the caller's own, of the slab at `index`.
+    unsafe fn put_foreign(&mut self, shelf: *mut Shelf<S>, index: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (slots, len, _) = (*shelf).foreign();
+            self.put_chunks(slots, len, index);
+            (*shelf).clear_foreign();
+        }
+    }
+
+    /// Replaces a shelf's empty magazine by a full one from its inbox.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the caller's own, of the slab at `index`.
+    unsafe fn receive(&mut self, shelf: *mut Shelf<S>, index: usize) -> bool {
+        let most = self.magazines.most(self.stride(index));
         // SAFETY: the magazine is the caller's and empty; its slots are a block that was
         // taken for its room.
         unsafe {
+            let Some(slots) = (*shelf).receive(most) else { return false };
+            let magazine = &raw mut (*shelf).magazine;
             let (empty, cap) = ((*magazine).slots(), (*magazine).cap());
             if let Some(empty) = NonNull::new(empty) {
                 self.meta().give(empty.cast(), magazine_bytes::<S>(cap));
             }
-            (*magazine).replace(slots, most, most);
+            (*magazine).replace(slots.as_ptr(), most, most);
             (*magazine).set_sizes(self.sizes(index));
         }
         true
     }
 
-    /// Puts all chunks of a thread's magazines back into their pools.
+    /// Puts all chunks that a cache holds back into their pools.
     ///
     /// # Safety
     ///
-    /// As [`refill`](Heap::refill).
-    pub(crate) unsafe fn drain(&mut self, magazines: Magazines<S>) {
+    /// The arena is attached, and the cache is the caller's own.
+    pub(crate) unsafe fn drain(&mut self, cache: *mut ThreadCache) {
         for index in 0..self.pooled {
             // SAFETY: passed on; the index is one of the ladder's.
             unsafe {
-                let magazine = magazines.at(index);
+                let shelf = ThreadCache::shelves::<S>(cache).at(index);
+                let magazine = &raw mut (*shelf).magazine;
                 self.put_back(magazine, index, (*magazine).len());
+                self.put_foreign(shelf, index);
+                self.drain_depot(shelf, index);
+                self.drain_inbox(shelf, index);
             }
         }
+        // SAFETY: the cache is the caller's own; it has no depots now.
+        unsafe { (*cache).depot_bytes = 0 };
     }
 
-    /// Puts all chunks of the depots back into their pools.
+    /// Puts all chunks that were sent and not received back into their pools.
     ///
     /// # Safety
     ///
     /// The arena is attached.
-    pub(crate) unsafe fn drain_depots(&mut self) {
-        for index in 0..self.pooled {
-            let mut depot = Magazine::<S>::empty();
-            // SAFETY: an empty magazine of the caller's.
-            unsafe {
-                while self.fetch(&mut depot, index) {
-                    self.put_back(&mut depot, index, depot.len());
+    pub(crate) unsafe fn drain_inboxes(&mut self) {
+        let mut cache = self.caches;
+        // SAFETY: the list holds this arena's caches, whose inboxes change under the lock.
+        unsafe {
+            while !cache.is_null() {
+                for index in 0..self.pooled {
+                    self.drain_inbox(ThreadCache::shelves::<S>(cache).at(index), index);
                 }
-                if let Some(slots) = NonNull::new(depot.slots()) {
-                    self.meta().give(slots.cast(), magazine_bytes::<S>(depot.cap()));
+                cache = (*cache).next;
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The shelf is one of this arena's, of the slab at `index`.
+    unsafe fn drain_inbox(&mut self, shelf: *mut Shelf<S>, index: usize) {
+        let most = self.magazines.most(self.stride(index));
+        // SAFETY: what is in an inbox are full magazines' slots, each a block of its room.
+        unsafe {
+            while let Some(slots) = (*shelf).receive(most) {
+                self.put_chunks(slots.as_ptr(), most, index);
+                self.meta().give(slots.cast(), magazine_bytes::<S>(most));
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The shelf is the caller's own, of the slab at `index`.
+    unsafe fn drain_depot(&mut self, shelf: *mut Shelf<S>, index: usize) {
+        let most = self.magazines.most(self.stride(index));
+        // SAFETY: a depot's block and its magazines' are taken for what they are.
+        unsafe {
+            let Some((block, depot)) = (*shelf).take_depot() else { return };
+            for (slots, full) in depot.magazines() {
+                if full {
+                    self.put_chunks(slots, most, index);
+                }
+                if let Some(slots) = NonNull::new(slots) {
+                    self.meta().give(slots.cast(), magazine_bytes::<S>(most));
                 }
             }
+            self.meta().give(block, size_of::<Depot<S>>());
         }
     }
 
@@ -203,7 +499,7 @@ impl<S: Slot> Heap<S> {
     ///
     /// # Safety
     ///
-    /// As [`refill`](Heap::refill).
+    /// The magazine is the caller's own, of the slab at `index`.
     unsafe fn grow_magazine(&mut self, magazine: *mut Magazine<S>, index: usize) -> bool {
         let stride = self.stride(index);
         // SAFETY: the magazine is the caller's; old and new slots are blocks of
@@ -239,7 +535,7 @@ impl<S: Slot> Heap<S> {
     ///
     /// # Safety
     ///
-    /// As [`refill`](Heap::refill), and the magazine has as many.
+    /// The magazine is the caller's own, of the slab at `index`, and has as many.
     unsafe fn put_back(&mut self, magazine: *mut Magazine<S>, index: usize, count: u32) {
         if count == 0 {
             return;
@@ -343,11 +639,12 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise.
         unsafe {
             if !(*pool).listed {
-                (*slab).list(pool);
+                let owner = ThreadCache::shelves::<S>((*pool).owner);
+                (*owner.at((*pool).slab as usize)).list(pool);
             }
             let full_grown = (*pool).ready == (*pool).count;
             let others = (*slab).free - (*pool).free as usize;
-            let enough = (*slab).magazine_most as usize;
+            let enough = usize::from((*slab).magazine_most);
             if (*pool).is_empty() && full_grown && others >= enough && !(*pool).kept {
                 self.retire(pool, Leaving::Retained);
             }

@@ -22,7 +22,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, MisuseKind};
 
-use crate::cache::ThreadCache;
+use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
 use crate::front::{Front, MARK_BYTES, clear_mark, has_mark, set_mark};
@@ -36,7 +36,6 @@ use crate::place::{Found, Place};
 use crate::pool::{Bare, LIVE, OS_PAGE};
 use crate::registry::{Links, begin_thread};
 use crate::reservation::Reservation;
-use crate::slab::Magazines;
 
 /// A shared arena. It must stay where it is while it is in the registry.
 pub(crate) struct Sharing {
@@ -91,8 +90,8 @@ impl Sharing {
 
     #[inline(always)]
     pub(crate) fn alloc(&self, lane: Lane, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        let magazines = self.front.magazines(lane);
-        match magazines.and_then(|magazines| self.front.alloc(magazines, layout)) {
+        let cache = self.front.cache(lane);
+        match cache.and_then(|cache| self.front.alloc(cache, layout)) {
             Some(chunk) => Ok(chunk),
             None => self.alloc_slow(layout, false),
         }
@@ -104,13 +103,9 @@ impl Sharing {
         lane: Lane,
         layout: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let magazines = self.front.magazines(lane);
-        match magazines.and_then(|magazines| self.front.alloc(magazines, layout)) {
-            Some(chunk) => {
-                // SAFETY: a chunk has its length.
-                unsafe { chunk.cast::<u8>().write_bytes(0, chunk.len()) };
-                Ok(chunk)
-            }
+        let cache = self.front.cache(lane);
+        match cache.and_then(|cache| self.front.alloc(cache, layout)) {
+            Some(chunk) => Ok(zero_if(true, chunk)),
             None => self.alloc_slow(layout, true),
         }
     }
@@ -118,8 +113,8 @@ impl Sharing {
     /// Frees the chunk at `address`. Misuse is told as one of `operation`.
     #[inline(always)]
     pub(crate) fn free(&self, lane: Lane, operation: &'static str, address: usize) {
-        let magazines = self.front.magazines(lane);
-        if !magazines.is_some_and(|magazines| self.front.free(magazines, address)) {
+        let cache = self.front.cache(lane);
+        if !cache.is_some_and(|cache| self.front.free(cache, address)) {
             self.free_slow(operation, address, 0, 0);
         }
     }
@@ -133,8 +128,8 @@ impl Sharing {
         address: usize,
         layout: Layout,
     ) {
-        let magazines = self.front.magazines(lane);
-        if !magazines.is_some_and(|magazines| self.front.free_sized(magazines, address, layout)) {
+        let cache = self.front.cache(lane);
+        if !cache.is_some_and(|cache| self.front.free_sized(cache, address, layout)) {
             self.free_slow(operation, address, layout.size(), layout.align());
         }
     }
@@ -155,19 +150,19 @@ impl Sharing {
         }
     }
 
-    /// This thread's magazines, found or made; `None` if there is no memory or no key for
-    /// them.
-    fn magazines(&self, heap: &mut Heap<Bare>, thread: Option<u64>) -> Option<Magazines<Bare>> {
-        if let Some(magazines) = self.front.magazines(self.lane) {
-            return Some(magazines);
+    /// This thread's cache, found or made. A thread that cannot be noted has one together
+    /// with all others like it, which it may use as long as it has the lock. Null if there
+    /// is no memory for any.
+    fn cache(&self, heap: &mut Heap<Bare>, thread: Option<u64>) -> *mut ThreadCache {
+        if let Some(cache) = self.front.cache(self.lane) {
+            return cache;
         }
-        let cache = heap.cache_of(thread?);
-        if cache.is_null() {
-            return None;
+        let cache = heap.cache_of(thread.unwrap_or(ANYONE));
+        if thread.is_some() && !cache.is_null() {
+            // SAFETY: the words are this thread's, and not null, since it has a number.
+            unsafe { (*local()).remember(self.lane, Used { tag: self.front.tag(), cache }) };
         }
-        // SAFETY: the words are this thread's, and not null, since it has a number.
-        unsafe { (*local()).remember(self.lane, Used { tag: self.front.tag(), cache }) };
-        Some(ThreadCache::magazines(cache))
+        cache
     }
 
     #[cold]
@@ -178,14 +173,15 @@ impl Sharing {
         zeroed: bool,
     ) -> Result<NonNull<[u8]>, AllocError> {
         let thread = self.thread();
-        let magazines = self.front.magazines(self.lane);
-        if let Some(chunk) = magazines.and_then(|magazines| self.front.alloc(magazines, layout)) {
+        let cache = self.front.cache(self.lane);
+        if let Some(chunk) = cache.and_then(|cache| self.front.alloc(cache, layout)) {
             // The thread had used another arena in between.
-            if zeroed {
-                // SAFETY: a chunk has its length.
-                unsafe { chunk.cast::<u8>().write_bytes(0, chunk.len()) };
-            }
-            return Ok(chunk);
+            return Ok(zero_if(zeroed, chunk));
+        }
+        if let Some(cache) = cache
+            && let Some(chunk) = self.front.alloc_from_depot(cache, layout)
+        {
+            return Ok(zero_if(zeroed, chunk));
         }
         let heap = self.heap.lock();
         let route = heap.route(layout.size(), layout.align());
@@ -212,8 +208,8 @@ impl Sharing {
         zeroed: bool,
     ) -> Result<NonNull<[u8]>, AllocError> {
         heap.attach()?;
-        let magazines = self.magazines(&mut heap, thread);
-        // SAFETY: attached; the magazines are this thread's, or unused ones under the lock.
+        let cache = self.cache(&mut heap, thread);
+        // SAFETY: attached; the cache is this thread's, or used under the lock.
         let (chunk, zero) = unsafe {
             match route {
                 Route::Nowhere => {
@@ -223,8 +219,7 @@ impl Sharing {
                     });
                 }
                 Route::Extent => {
-                    let own = magazines.unwrap_or(Magazines::none());
-                    let extent = heap.take_extent(own, layout.size(), layout.align())?;
+                    let extent = heap.take_extent(cache, layout.size(), layout.align())?;
                     if !extent.zero {
                         // A chunk of a pool may have begun here, and been freed.
                         clear_mark(extent.start.as_ptr());
@@ -233,13 +228,15 @@ impl Sharing {
                 }
                 Route::Pool(index) => {
                     let size = self.ladder.slabs()[index];
-                    let chunk = match magazines.filter(|_| index >= heap.exact) {
-                        Some(magazines) => Self::refill_and_pop(&mut heap, magazines, index)?,
-                        None => {
-                            let mut slot = Bare(core::ptr::null_mut());
-                            heap.take_chunks(index, &mut slot, 1)?;
-                            slot.0
-                        }
+                    if cache.is_null() {
+                        return Err(heap.refused(size_of::<ThreadCache>()));
+                    }
+                    let chunk = if index >= heap.exact {
+                        Self::refill_and_pop(&mut heap, cache, index)?
+                    } else {
+                        let mut slot = Bare(core::ptr::null_mut());
+                        heap.take_chunks(cache, index, &mut slot, 1)?;
+                        slot.0
                     };
                     if index >= heap.exact {
                         clear_mark(chunk);
@@ -249,28 +246,25 @@ impl Sharing {
             }
         };
         self.unlock(heap);
-        if zeroed && !zero {
-            // SAFETY: a chunk has its length.
-            unsafe { chunk.cast::<u8>().write_bytes(0, chunk.len()) };
-        }
-        Ok(chunk)
+        Ok(zero_if(zeroed && !zero, chunk))
     }
 
     /// # Safety
     ///
-    /// The arena is attached, and the magazines are this thread's.
+    /// The arena is attached, and the cache is this thread's, or used under the lock.
     unsafe fn refill_and_pop(
         heap: &mut Heap<Bare>,
-        magazines: Magazines<Bare>,
+        cache: *mut ThreadCache,
         index: usize,
     ) -> Result<*mut u8, AllocError> {
         // SAFETY: passed on; after a refill there is a chunk.
         unsafe {
-            if let Some(Bare(chunk)) = (*magazines.at(index)).pop() {
+            let magazine = ThreadCache::shelves(cache).magazine(index);
+            if let Some(Bare(chunk)) = (*magazine).pop() {
                 return Ok(chunk);
             }
-            heap.refill(magazines, index)?;
-            let Some(Bare(chunk)) = (*magazines.at(index)).pop() else {
+            heap.refill(cache, index)?;
+            let Some(Bare(chunk)) = (*magazine).pop() else {
                 return Err(heap.refused(size_of::<Bare>()));
             };
             Ok(chunk)
@@ -304,6 +298,11 @@ impl Sharing {
         align: usize,
     ) {
         let thread = self.thread();
+        if let Some(cache) = self.front.cache(self.lane)
+            && self.front.free_to_depot(cache, address, size, align)
+        {
+            return;
+        }
         let mut heap = self.heap.lock();
         let found = self.find(address);
         // SAFETY: a live chunk of this arena, as long as the lock is held.
@@ -320,25 +319,38 @@ impl Sharing {
                 (self.tell)(misuse)
             }
         };
-        // SAFETY: the chunk is live and this arena's; the magazines are this thread's.
+        let chunk = Bare(found.chunk);
+        // SAFETY: the chunk is live and this arena's; the cache is this thread's, or used under
+        // the lock.
         unsafe {
             let index = (*found.descriptor).slab as usize;
             if (*found.descriptor).pool.is_null() {
                 heap.free_extent(found.descriptor);
-            } else if index >= heap.exact
-                && let Some(magazines) = self.magazines(&mut heap, thread)
-            {
-                let magazine = magazines.at(index);
-                if (*magazine).len() == (*magazine).cap() {
-                    heap.flush(magazine, index);
-                }
-                if (*magazine).push(Bare(found.chunk)) {
-                    set_mark(found.chunk, self.front.key);
+                return self.unlock(heap);
+            }
+            let cache = self.cache(&mut heap, thread);
+            if index < heap.exact || cache.is_null() {
+                heap.put_chunk(chunk, index);
+                return self.unlock(heap);
+            }
+            let shelf = ThreadCache::shelves(cache).at(index);
+            let own = self.front.is_own(found, cache);
+            let push = || {
+                if own { (*shelf).magazine.push(chunk) } else { (*shelf).push_foreign(chunk) }
+            };
+            let mut pushed = push();
+            if !pushed {
+                if own {
+                    heap.flush(cache, index);
                 } else {
-                    heap.put_chunk(Bare(found.chunk), index);
+                    heap.flush_foreign(cache, index);
                 }
+                pushed = push();
+            }
+            if pushed {
+                set_mark(found.chunk, self.front.key);
             } else {
-                heap.put_chunk(Bare(found.chunk), index);
+                heap.put_chunk(chunk, index);
             }
         }
         self.unlock(heap);
@@ -443,9 +455,9 @@ impl Sharing {
         if heap.reservation().is_none() {
             return 0;
         }
-        let magazines = self.magazines(&mut heap, thread).unwrap_or(Magazines::none());
-        // SAFETY: the magazines are this thread's, or unused ones under the lock.
-        let bytes = unsafe { heap.give_up(magazines, Leaving::System) };
+        let cache = self.cache(&mut heap, thread);
+        // SAFETY: the cache is this thread's, or used under the lock.
+        let bytes = unsafe { heap.give_up(cache, Leaving::System) };
         self.unlock(heap);
         bytes
     }
@@ -470,6 +482,16 @@ impl Sharing {
         heap.leave_cache(thread);
         heap.twice.take()
     }
+}
+
+/// A chunk that was just allocated, with all of it zero if that is wanted.
+#[inline(always)]
+pub(crate) fn zero_if(wanted: bool, chunk: NonNull<[u8]>) -> NonNull<[u8]> {
+    if wanted {
+        // SAFETY: a chunk has its length.
+        unsafe { chunk.cast::<u8>().write_bytes(0, chunk.len()) };
+    }
+    chunk
 }
 
 fn diagnose(

@@ -19,9 +19,9 @@
 //! one of them, and compute no address.
 
 use core::ops::RangeInclusive;
-use core::ptr;
-use core::sync::atomic::AtomicPtr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicPtr, AtomicU32};
 
 use crate::pool::{Pool, Slot};
 
@@ -34,13 +34,13 @@ const MAGAZINE_MOST: u32 = 128;
 const MAGAZINE_LEAST: u32 = 2;
 /// A new magazine's room; it grows when it runs empty or full.
 const MAGAZINE_FIRST: u32 = 16;
-/// How many times a magazine's bytes a depot may hold.
-const DEPOT_SHARE: usize = 8;
-/// And how many magazines: those of small chunks have more slots than chunks.
-const DEPOT_MOST: usize = 8;
+/// What a depot of one slab and thread holds at most, in bytes of chunks.
+const DEPOT_BYTES: usize = 256 << 10;
+/// And the part of the arena's capacity that this may be.
+const DEPOT_SHARE: usize = 2048;
 
 /// A stack of chunks of one slab. All zero bytes is one without room.
-#[repr(C, align(32))]
+#[repr(C)]
 pub(crate) struct Magazine<S> {
     /// Behind the last chunk. Only its thread changes it (by a plain load and a plain
     /// store); other threads read it for statistics.
@@ -48,21 +48,28 @@ pub(crate) struct Magazine<S> {
     base: *mut S,
     limit: *mut S,
     /// The smallest request that the slab serves, in bytes, and how many sizes it
-    /// serves: for a sized free. None as long as there is no room.
+    /// serves: for a sized free. None as long as there is no room, or if they are too
+    /// many.
     least: u32,
-    sizes: u32,
+    sizes: u16,
+    /// How many pools were made for its shelf, no more than can be counted; and how many
+    /// magazines are in the shelf's inbox. They are here because there is room.
+    pools: u8,
+    inbox_len: u8,
 }
 
 impl<S: Slot> Magazine<S> {
     pub(crate) const fn empty() -> Magazine<S> {
         let null = ptr::null_mut;
-        Magazine { top: AtomicPtr::new(null()), base: null(), limit: null(), least: 0, sizes: 0 }
+        let top = AtomicPtr::new(null());
+        let (base, limit) = (null(), null());
+        Magazine { top, base, limit, least: 0, sizes: 0, pools: 0, inbox_len: 0 }
     }
 
     /// Says which sizes the slab serves.
     pub(crate) fn set_sizes(&mut self, sizes: RangeInclusive<usize>) {
         self.least = *sizes.start() as u32;
-        self.sizes = (sizes.end() - sizes.start() + 1) as u32;
+        self.sizes = u16::try_from(sizes.end() - sizes.start() + 1).unwrap_or(0);
     }
 
     /// Whether the slab serves `size` bytes; `false` also if that is not known yet.
@@ -138,139 +145,312 @@ impl<S: Slot> Magazine<S> {
     }
 }
 
-/// The magazines of one thread in one arena: one for every slab, and one behind.
-pub(crate) struct Magazines<S>(pub(crate) *mut Magazine<S>);
-
-impl<S> Clone for Magazines<S> {
-    fn clone(&self) -> Magazines<S> {
-        *self
-    }
-}
-
-impl<S> Copy for Magazines<S> {}
-
-impl<S> Magazines<S> {
-    /// The magazine of the slab at `index`.
-    ///
-    /// # Safety
-    ///
-    /// `index` is at most the number of slabs.
-    #[inline(always)]
-    pub(crate) unsafe fn at(self, index: usize) -> *mut Magazine<S> {
-        // SAFETY: there is one for every slab, and one behind.
-        unsafe { self.0.add(index) }
-    }
-}
-
-/// Bounds of the magazines of an arena, in bytes of chunks.
-#[derive(Clone, Copy)]
-pub(crate) struct MagazineBounds {
-    bytes: usize,
-}
-
-impl MagazineBounds {
-    /// Those of an arena with `capacity` bytes: what magazines hold back must stay a
-    /// small part of it.
-    pub(crate) fn new(capacity: usize) -> MagazineBounds {
-        MagazineBounds { bytes: MAGAZINE_BYTES.min(capacity / MAGAZINE_SHARE) }
-    }
-
-    /// The most chunks of `stride` bytes that a magazine has room for.
-    pub(crate) fn most(self, stride: usize) -> u32 {
-        ((self.bytes / stride) as u32).clamp(MAGAZINE_LEAST, MAGAZINE_MOST)
-    }
-
-    /// The room of a magazine that has `cap` slots now and is too small.
-    pub(crate) fn larger(self, cap: u32, stride: usize) -> u32 {
-        let most = self.most(stride);
-        if cap == 0 { MAGAZINE_FIRST.min(most) } else { (cap * 2).min(most) }
-    }
-
-    /// How many full magazines of `stride` bytes a chunk a depot may hold.
-    pub(crate) fn depot(self, stride: usize) -> u32 {
-        let full = self.most(stride) as usize * stride;
-        (self.bytes * DEPOT_SHARE / full).min(DEPOT_MOST) as u32
-    }
-}
-
-/// Bytes of a magazine with room for `cap` chunks, and a link.
-pub(crate) fn magazine_bytes<S>(cap: u32) -> usize {
-    (cap as usize + 1) * size_of::<S>()
-}
-
-/// One slab of an arena, in a cache line. All zero bytes is one without memory.
+/// What a thread has of one slab: in a cache line. All zero bytes is one with nothing.
+///
+/// ```text
+/// │ magazine: top, base, limit, sizes │ depot │ foreign │ inbox │ listed │
+///   used by its thread alone                            │ under the arena's lock
+/// ```
 #[repr(C, align(64))]
-pub(crate) struct Slab {
-    /// The depot: the first of `full` full magazines.
-    depot: *mut u8,
-    /// Pools that have room, the one to take from first.
+pub(crate) struct Shelf<S> {
+    pub(crate) magazine: Magazine<S>,
+    depot: *mut Depot<S>,
+    /// Chunks that this thread freed, of pools that are not its own.
+    foreign: *mut Foreign<S>,
+    /// Full magazines that other threads sent, with chunks of this shelf's pools.
+    inbox: *mut S,
+    /// This shelf's pools that have room, the one to take from first.
     pub(crate) listed: *mut Pool,
-    /// Chunks that are charged. For extents, how many there are.
-    pub(crate) ready: usize,
-    /// Of those, how many are in their pools: neither with callers nor in magazines.
-    pub(crate) free: usize,
-    /// Bytes charged for pools (extents) of this slab.
-    pub(crate) heap: usize,
-    /// How many pools (extents) there are.
-    pub(crate) pools: u32,
-    pub(crate) full: u32,
-    /// The largest room of a magazine, in chunks.
-    pub(crate) magazine_most: u32,
-    /// The most full magazines that the depot holds.
-    pub(crate) depot_most: u32,
 }
 
-const _: () = assert!(size_of::<Slab>() == 64);
+const _: () = assert!(size_of::<Shelf<*mut u8>>() == 64);
 
-impl Slab {
-    /// Chunks out of their pools: with callers, and in magazines.
-    pub(crate) fn out(&self) -> usize {
-        self.ready - self.free
+/// The most magazines that a depot has.
+pub(crate) const DEPOT_MOST: usize = 8;
+
+/// Magazines behind that of a shelf: the first `full` of `have` are full, the others
+/// empty. Its thread exchanges its own for one of them without a lock.
+#[repr(C)]
+pub(crate) struct Depot<S> {
+    /// Other threads read it for statistics.
+    full: AtomicU32,
+    have: u16,
+    /// It gets no more than this.
+    most: u16,
+    slots: [*mut S; DEPOT_MOST],
+}
+
+/// Chunks for other threads' pools, in front of their slots.
+#[repr(C, align(8))]
+struct Foreign<S> {
+    /// Other threads read it for statistics.
+    len: AtomicU32,
+    cap: u32,
+    slots: [S; 0],
+}
+
+/// Bytes of a block for `cap` foreign chunks.
+pub(crate) fn foreign_bytes<S>(cap: u32) -> usize {
+    size_of::<Foreign<S>>() + cap as usize * size_of::<S>()
+}
+
+impl<S> Depot<S> {
+    /// The slots of its magazines, and whether they are full.
+    pub(crate) fn magazines(&self) -> impl Iterator<Item = (*mut S, bool)> {
+        let full = self.full.load(Relaxed) as usize;
+        let have = &self.slots[..self.have as usize];
+        have.iter().enumerate().map(move |(at, &slots)| (slots, at < full))
+    }
+}
+
+impl<S: Slot> Shelf<S> {
+    pub(crate) const fn empty() -> Shelf<S> {
+        Shelf {
+            magazine: Magazine::empty(),
+            depot: ptr::null_mut(),
+            foreign: ptr::null_mut(),
+            inbox: ptr::null_mut(),
+            listed: ptr::null_mut(),
+        }
     }
 
-    /// Whether the depot takes no more full magazines.
-    #[inline(always)]
-    pub(crate) fn is_depot_full(&self) -> bool {
-        self.full >= self.depot_most
+    /// How many pools were made for this shelf; no more than can be counted.
+    pub(crate) fn pools(&self) -> u32 {
+        self.magazine.pools.into()
     }
 
-    /// Sends a full magazine to the depot, which goes on with `empty`.
+    /// Notes a pool that is this shelf's from now on, and puts it first among those with
+    /// room.
     ///
     /// # Safety
     ///
-    /// The magazine is one of this slab with the largest room there is, and `empty` has
-    /// as much, and a link.
-    pub(crate) unsafe fn store<S: Slot>(&mut self, magazine: *mut Magazine<S>, empty: *mut S) {
-        // SAFETY: a magazine has one slot more than its room.
-        unsafe {
-            let (full, cap) = ((*magazine).slots(), (*magazine).cap());
-            debug_assert!((*magazine).len() == cap);
-            full.add(cap as usize).write(S::new(self.depot, ptr::null_mut()));
-            self.depot = full.cast();
-            (*magazine).replace(empty, cap, 0);
-        }
-        self.full += 1;
+    /// It is in no list.
+    pub(crate) unsafe fn own(&mut self, pool: *mut Pool) {
+        self.magazine.pools = self.magazine.pools.saturating_add(1);
+        // SAFETY: the caller's promise.
+        unsafe { self.list(pool) };
     }
 
-    /// The slots of a full magazine of `cap` chunks from the depot, if it has one.
-    pub(crate) fn fetch<S: Slot>(&mut self, cap: u32) -> Option<*mut S> {
-        if self.depot.is_null() {
-            return None;
+    /// Exchanges the full magazine for an empty one of the depot, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn store(&mut self) -> bool {
+        // SAFETY: a depot is this shelf's own; `full` of its slots are below `have`.
+        unsafe {
+            let Some(depot) = self.depot.as_mut() else { return false };
+            let full = depot.full.load(Relaxed);
+            let cap = self.magazine.cap();
+            if full == depot.have.into() || self.magazine.len() < cap {
+                return false;
+            }
+            let empty = depot.slots[full as usize];
+            depot.slots[full as usize] = self.magazine.slots();
+            depot.full.store(full + 1, Relaxed);
+            self.magazine.replace(empty, cap, 0);
         }
-        let slots = self.depot.cast::<S>();
-        // SAFETY: a magazine in the depot has a link behind its `cap` slots.
-        self.depot = unsafe { (*slots.add(cap as usize)).chunk() };
-        self.full -= 1;
+        true
+    }
+
+    /// Exchanges the empty magazine for a full one of the depot, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn fetch(&mut self) -> bool {
+        // SAFETY: as in `store`. What has a depot has a magazine of the largest room.
+        unsafe {
+            let Some(depot) = self.depot.as_mut() else { return false };
+            let full = depot.full.load(Relaxed);
+            if full == 0 || self.magazine.len() > 0 {
+                return false;
+            }
+            let cap = self.magazine.cap();
+            let slots = depot.slots[full as usize - 1];
+            depot.slots[full as usize - 1] = self.magazine.slots();
+            depot.full.store(full - 1, Relaxed);
+            self.magazine.replace(slots, cap, cap);
+        }
+        true
+    }
+
+    /// How many magazines the depot has, full or empty; `None` if there is no depot.
+    pub(crate) fn depot_len(&self) -> Option<u32> {
+        // SAFETY: a depot is this shelf's own.
+        unsafe { self.depot.as_ref() }.map(|depot| depot.have.into())
+    }
+
+    /// Has this block for a depot from now on.
+    ///
+    /// # Safety
+    ///
+    /// There is none yet, and the block has the bytes of a [`Depot`].
+    pub(crate) unsafe fn set_depot(&mut self, block: NonNull<u8>) {
+        let depot = block.cast::<Depot<S>>().as_ptr();
+        let slots = [ptr::null_mut(); DEPOT_MOST];
+        // SAFETY: the caller's promise.
+        unsafe {
+            depot.write(Depot { full: AtomicU32::new(0), have: 0, most: DEPOT_MOST as u16, slots })
+        };
+        self.depot = depot;
+    }
+
+    /// Adds an empty magazine to the depot.
+    ///
+    /// # Safety
+    ///
+    /// There is a depot, with fewer than [`DEPOT_MOST`], and the shelf is the calling
+    /// thread's. `slots` has as much room as its magazine.
+    pub(crate) unsafe fn add_to_depot(&mut self, slots: *mut S) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let depot = &mut *self.depot;
+            depot.slots[depot.have as usize] = slots;
+            depot.have += 1;
+        }
+    }
+
+    /// How many full magazines there are, in the depot and in the inbox.
+    pub(crate) fn full(&self) -> u32 {
+        // SAFETY: a depot is this shelf's own, and goes under the lock alone.
+        let depot = unsafe { self.depot.as_ref() };
+        depot.map_or(0, |depot| depot.full.load(Relaxed)) + u32::from(self.magazine.inbox_len)
+    }
+
+    /// Says that the depot, if there is one, gets no more magazines.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn close_depot(&mut self) {
+        // SAFETY: a depot is this shelf's own.
+        if let Some(depot) = unsafe { self.depot.as_mut() } {
+            depot.most = depot.have;
+        }
+    }
+
+    /// Whether there is a depot that takes no more: it has all it gets, and they are full.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn is_depot_full(&self) -> bool {
+        // SAFETY: a depot is this shelf's own.
+        let depot = unsafe { self.depot.as_ref() };
+        depot.is_some_and(|depot| depot.full.load(Relaxed) >= u32::from(depot.most))
+    }
+
+    /// Puts a full magazine of `cap` chunks into the inbox; `false` if it has `most`.
+    ///
+    /// # Safety
+    ///
+    /// `slots` has `cap` chunks of this shelf's pools, and a link.
+    pub(crate) unsafe fn send(&mut self, slots: *mut S, cap: u32, most: u8) -> bool {
+        if self.magazine.inbox_len >= most {
+            return false;
+        }
+        // SAFETY: a magazine has one slot more than its room.
+        unsafe { slots.add(cap as usize).write(S::new(self.inbox.cast(), ptr::null_mut())) };
+        self.inbox = slots;
+        self.magazine.inbox_len += 1;
+        true
+    }
+
+    /// The slots of a full magazine of `cap` chunks from the inbox, if it has one.
+    pub(crate) fn receive(&mut self, cap: u32) -> Option<NonNull<S>> {
+        let slots = NonNull::new(self.inbox)?;
+        // SAFETY: a magazine in the inbox has a link behind its `cap` slots.
+        self.inbox = unsafe { (*slots.as_ptr().add(cap as usize)).chunk().cast() };
+        self.magazine.inbox_len -= 1;
         Some(slots)
+    }
+
+    /// Adds a chunk of another cache's pool; `false` if there is no room.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn push_foreign(&self, slot: S) -> bool {
+        if self.foreign.is_null() {
+            return false;
+        }
+        // SAFETY: the block is this shelf's, with `cap` slots behind its head. Its head is
+        // borrowed alone, since what is behind is not part of it.
+        unsafe {
+            let len = (*self.foreign).len.load(Relaxed);
+            if len == (*self.foreign).cap {
+                return false;
+            }
+            let slots: *mut S = (&raw mut (*self.foreign).slots).cast();
+            slots.add(len as usize).write(slot);
+            (*self.foreign).len.store(len + 1, Relaxed);
+        }
+        true
+    }
+
+    /// The foreign chunks: where they are, how many, and how many there is room for.
+    pub(crate) fn foreign(&self) -> (*mut S, u32, u32) {
+        if self.foreign.is_null() {
+            return (ptr::null_mut(), 0, 0);
+        }
+        // SAFETY: the block is this shelf's.
+        unsafe {
+            let len = (*self.foreign).len.load(Relaxed);
+            ((&raw mut (*self.foreign).slots).cast(), len, (*self.foreign).cap)
+        }
+    }
+
+    /// Forgets the foreign chunks.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn clear_foreign(&self) {
+        // SAFETY: the block is this shelf's.
+        if let Some(foreign) = unsafe { self.foreign.as_ref() } {
+            foreign.len.store(0, Relaxed);
+        }
+    }
+
+    /// Goes on with this block for `cap` foreign chunks, and none in it; returns the old
+    /// one.
+    ///
+    /// # Safety
+    ///
+    /// The block has [`foreign_bytes`] of `cap`, and the shelf is the calling thread's.
+    pub(crate) unsafe fn replace_foreign(
+        &mut self,
+        block: NonNull<u8>,
+        cap: u32,
+    ) -> Option<NonNull<u8>> {
+        let foreign = block.cast::<Foreign<S>>().as_ptr();
+        // SAFETY: the caller's promise.
+        unsafe { foreign.write(Foreign { len: AtomicU32::new(0), cap, slots: [] }) };
+        NonNull::new(core::mem::replace(&mut self.foreign, foreign).cast())
+    }
+
+    /// The depot's block and the slots of its magazines, of which the first `full` are full;
+    /// the shelf has none afterwards.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's, or no thread's.
+    pub(crate) unsafe fn take_depot(&mut self) -> Option<(NonNull<u8>, Depot<S>)> {
+        let block = NonNull::new(core::mem::replace(&mut self.depot, ptr::null_mut()))?;
+        // SAFETY: the block is this shelf's, and read once.
+        Some((block.cast(), unsafe { block.read() }))
     }
 
     /// Puts a pool first in the list of those with room.
     ///
     /// # Safety
     ///
-    /// The pool is one of this slab's.
+    /// The pool is one of this shelf's.
     pub(crate) unsafe fn list(&mut self, pool: *mut Pool) {
-        // SAFETY: the pool and those in the list are alive and this slab's.
+        // SAFETY: the pool and those in the list are alive and this shelf's.
         unsafe {
             debug_assert!(!(*pool).listed);
             (*pool).listed = true;
@@ -287,9 +467,9 @@ impl Slab {
     ///
     /// # Safety
     ///
-    /// As [`list`](Slab::list).
+    /// As [`list`](Shelf::list).
     pub(crate) unsafe fn unlist(&mut self, pool: *mut Pool) {
-        // SAFETY: the pool and its neighbours are alive and this slab's.
+        // SAFETY: the pool and its neighbours are alive and this shelf's.
         unsafe {
             if !core::mem::replace(&mut (*pool).listed, false) {
                 return;
@@ -304,5 +484,109 @@ impl Slab {
                 (*next).prev_listed = prev;
             }
         }
+    }
+}
+
+/// The shelves of one thread in one arena: one for every slab, and one behind.
+pub(crate) struct Shelves<S>(pub(crate) *mut Shelf<S>);
+
+impl<S> Clone for Shelves<S> {
+    fn clone(&self) -> Shelves<S> {
+        *self
+    }
+}
+
+impl<S> Copy for Shelves<S> {}
+
+impl<S> Shelves<S> {
+    /// The shelf of the slab at `index`.
+    ///
+    /// # Safety
+    ///
+    /// `index` is at most the number of slabs.
+    #[inline(always)]
+    pub(crate) unsafe fn at(self, index: usize) -> *mut Shelf<S> {
+        // SAFETY: there is one for every slab, and one behind.
+        unsafe { self.0.add(index) }
+    }
+
+    /// The magazine of the slab at `index`.
+    ///
+    /// # Safety
+    ///
+    /// As [`at`](Shelves::at).
+    #[inline(always)]
+    pub(crate) unsafe fn magazine(self, index: usize) -> *mut Magazine<S> {
+        // It is the first of its shelf.
+        // SAFETY: passed on.
+        unsafe { self.at(index).cast() }
+    }
+}
+
+/// Bounds of the magazines of an arena, in bytes of chunks.
+#[derive(Clone, Copy)]
+pub(crate) struct MagazineBounds {
+    bytes: usize,
+    depot_bytes: usize,
+}
+
+impl MagazineBounds {
+    /// Those of an arena with `capacity` bytes: what magazines hold back must stay a
+    /// small part of it.
+    pub(crate) fn new(capacity: usize) -> MagazineBounds {
+        MagazineBounds {
+            bytes: MAGAZINE_BYTES.min(capacity / MAGAZINE_SHARE),
+            depot_bytes: DEPOT_BYTES.min(capacity / DEPOT_SHARE),
+        }
+    }
+
+    /// The most chunks of `stride` bytes that a magazine has room for.
+    pub(crate) fn most(self, stride: usize) -> u32 {
+        ((self.bytes / stride) as u32).clamp(MAGAZINE_LEAST, MAGAZINE_MOST)
+    }
+
+    /// The room of a magazine that has `cap` slots now and is too small.
+    pub(crate) fn larger(self, cap: u32, stride: usize) -> u32 {
+        let most = self.most(stride);
+        if cap == 0 { MAGAZINE_FIRST.min(most) } else { (cap * 2).min(most) }
+    }
+
+    /// How many full magazines of `stride` bytes a chunk a depot may hold.
+    pub(crate) fn depot(self, stride: usize) -> u32 {
+        let full = self.most(stride) as usize * stride;
+        (self.depot_bytes / full).min(DEPOT_MOST) as u32
+    }
+}
+
+/// Bytes of a magazine with room for `cap` chunks, and a link.
+pub(crate) fn magazine_bytes<S>(cap: u32) -> usize {
+    (cap as usize + 1) * size_of::<S>()
+}
+
+/// The counts of one slab of an arena. All zero bytes is one without memory.
+#[repr(C)]
+pub(crate) struct Slab {
+    /// Chunks that are charged. For extents, how many there are.
+    pub(crate) ready: usize,
+    /// Of those, how many are in their pools: neither with callers nor in magazines.
+    pub(crate) free: usize,
+    /// Bytes charged for pools (extents) of this slab.
+    pub(crate) heap: usize,
+    /// How many pools (extents) there are.
+    pub(crate) pools: u32,
+    /// The largest room of a magazine, in chunks.
+    pub(crate) magazine_most: u16,
+    /// The most full magazines that one shelf's depot holds.
+    pub(crate) depot_most: u8,
+    /// Whether all threads share the pools: those of clusters.
+    pub(crate) common: bool,
+}
+
+const _: () = assert!(size_of::<Slab>() == 32);
+
+impl Slab {
+    /// Chunks out of their pools: with callers, and in magazines.
+    pub(crate) fn out(&self) -> usize {
+        self.ready - self.free
     }
 }

@@ -205,7 +205,7 @@ impl<S: Slot> Heap<S> {
             let mut extent = self.extents;
             while extent != 0 {
                 let one = &*table.at(extent);
-                let (start, bytes) = (one.start.addr(), one.extent_bytes);
+                let (start, bytes) = (one.start.addr(), one.extent_bytes());
                 visit(Block { kind: BlockKind::Extent, start, bytes, slab: bytes, used: bytes });
                 extent = one.next;
             }
