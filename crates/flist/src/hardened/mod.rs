@@ -388,7 +388,7 @@ fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
         let one = &*descriptor;
         let start = one.start.addr();
         if one.pool.is_null() {
-            return Some((one.start, one.extent_bytes));
+            return Some((one.start, one.extent_bytes()));
         }
         let (index, _) = locate(address - start, one.reciprocal);
         let stride = heap.ladder.slabs()[one.slab as usize];
