@@ -21,7 +21,7 @@ use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use libc::size_t;
 
 use crate::family::{free, free_known};
-use crate::heap::ALIGN;
+use crate::heap::{ALIGN, HEAP};
 
 type Delete = unsafe extern "C" fn(*mut c_void);
 type DeleteAligned = unsafe extern "C" fn(*mut c_void, size_t);
@@ -68,7 +68,7 @@ unsafe extern "C" fn delete_sized(chunk: *mut c_void, size: size_t) {
     // SAFETY: as in `delete_array`.
     unsafe {
         match DELETE.elsewhere() {
-            None => free_known("operator delete", chunk, size, ALIGN),
+            None => free_known("operator delete", chunk, asked(size), ALIGN),
             Some(own) => transmute::<*const c_void, Delete>(own)(chunk),
         }
     }
@@ -84,7 +84,7 @@ unsafe extern "C" fn delete_array_sized(chunk: *mut c_void, size: size_t) {
     // SAFETY: as in `delete_array`.
     unsafe {
         match DELETE_ARRAY.elsewhere().or_else(|| DELETE.elsewhere()) {
-            None => free_known("operator delete[]", chunk, size, ALIGN),
+            None => free_known("operator delete[]", chunk, asked(size), ALIGN),
             Some(own) => transmute::<*const c_void, Delete>(own)(chunk),
         }
     }
@@ -149,17 +149,25 @@ unsafe extern "C" fn delete_array_sized_aligned(chunk: *mut c_void, size: size_t
     }
 }
 
-/// Frees a chunk of an aligned `operator new`. C++ libraries ask `aligned_alloc` for the
-/// size rounded up to the alignment, so it is that size which the chunk has.
+/// The size that `operator new` asks `malloc` for.
+fn asked(size: size_t) -> size_t {
+    size.max(1)
+}
+
+/// Frees a chunk of an aligned `operator new`. Some C++ libraries round the size up to the
+/// alignment, and others do not, so all that is known is that the chunk has as much.
 ///
 /// # Safety
 ///
 /// As [`free`].
 unsafe fn free_aligned(operation: &'static str, chunk: *mut c_void, size: size_t, align: size_t) {
-    let align = align.max(size_of::<usize>());
-    let rounded = if align.is_power_of_two() { size.checked_next_multiple_of(align) } else { None };
     // SAFETY: passed on.
-    unsafe { free_known(operation, chunk, rounded.unwrap_or(size), align) }
+    unsafe {
+        let fits = chunk.is_null()
+            || HEAP.chunk_len(operation, chunk.cast()) >= size
+                && chunk.addr() & align.wrapping_sub(1) == 0;
+        if fits { free(chunk) } else { free_known(operation, chunk, size, align) }
+    }
 }
 
 /// Which definition of a symbol the loader has chosen.

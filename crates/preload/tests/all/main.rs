@@ -4,9 +4,11 @@
 //! The library is built for it with the profile `drop-in`, as users build it. With
 //! `MALLOCER_LIBRARY` the tests take another one: CI has them run on a debug build, too.
 
+mod clusters;
 mod family;
 mod hardened;
 mod harness;
 mod misuse;
+mod operators;
 mod options;
 mod statistics;
