@@ -12,3 +12,4 @@ mod misuse;
 mod operators;
 mod options;
 mod statistics;
+mod survival;
