@@ -103,6 +103,14 @@ pub(crate) unsafe fn advise_huge(start: *mut u8, bytes: usize, huge: bool) {
     unsafe { libc::madvise(start.cast(), bytes, advice) };
 }
 
+/// Bytes of address space that the process may have.
+pub(crate) fn address_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: 0 };
+    // SAFETY: the call writes to `limit` only.
+    unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
+    usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX)
+}
+
 /// Bytes of memory that the machine has.
 pub(crate) fn memory() -> usize {
     // SAFETY: the calls have no conditions.

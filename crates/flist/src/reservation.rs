@@ -21,8 +21,8 @@
 //! frontier = 1 + runs(arenas) + runs(dirty) + runs(clean)
 //! ```
 //!
-//! Where the system refuses the full size (a limit on address space, strict
-//! overcommit), the reservation is halved until it is granted.
+//! Where the system refuses the full size (strict overcommit), the reservation is halved
+//! until it is granted; under a limit on address space it takes at most half of that.
 
 use core::ptr::NonNull;
 
@@ -78,7 +78,11 @@ impl Reservation {
     /// The reservation of the process, made by the first call; `None` if the system
     /// refuses even the smallest (a later call tries again).
     pub(crate) fn get() -> Option<&'static Reservation> {
-        RESERVATION.get_or_make(|| Reservation::make(LARGEST))
+        RESERVATION.get_or_make(|| {
+            // Under a limit, half of it is left to stacks, files and whatever else.
+            let most = os::address_limit() / 2 / RUN * RUN;
+            Reservation::make(most.min(LARGEST))
+        })
     }
 
     /// The reservation of the process, if there is one yet.
@@ -105,7 +109,7 @@ impl Reservation {
             if let Some(made) = Reservation::try_make(bytes) {
                 return Some(made);
             }
-            bytes /= 2;
+            bytes = bytes / 2 / RUN * RUN;
         }
         None
     }

@@ -42,8 +42,9 @@ static void *churn_once(void *seed) {
 
 static void forks(void) {
     pthread_t threads[3];
-    for (uintptr_t i = 0; i < 3; i++) pthread_create(&threads[i], NULL, churn_until_stop, (void *)i);
-    for (int round = 0; round < 200; round++) {
+    for (uintptr_t i = 0; i < 3; i++)
+        CHECK(pthread_create(&threads[i], NULL, churn_until_stop, (void *)i) == 0);
+    for (int round = 0; round < 50; round++) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
@@ -80,10 +81,11 @@ static void *hello(void *data) {
 static void threads(void) {
     long first = 0;
     for (int round = 0; round < 500; round++) {
-        pthread_t threads[16];
+        pthread_t threads[8];
         void *left;
-        for (int i = 0; i < 16; i++) pthread_create(&threads[i], NULL, hello, malloc(50));
-        for (int i = 0; i < 16; i++) pthread_join(threads[i], &left), free(left);
+        for (int i = 0; i < 8; i++)
+            CHECK(pthread_create(&threads[i], NULL, hello, malloc(50)) == 0);
+        for (int i = 0; i < 8; i++) pthread_join(threads[i], &left), free(left);
         if (round == 50) first = resident();
     }
     CHECK(resident() < first + 2000);
@@ -102,7 +104,7 @@ static void with_signals(void) {
     setitimer(ITIMER_REAL, &timer, NULL);
     pthread_t other;
     pthread_create(&other, NULL, churn_until_stop, (void *)7);
-    for (unsigned i = 0; i < 300 || signals < 20; i++) churn(i);
+    for (unsigned i = 0; i < 50 || signals < 20; i++) churn(i);
     stop = 1;
     pthread_join(other, NULL);
 }
