@@ -22,7 +22,7 @@
 use core::alloc::Layout;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use mallocer_core::{
     AllocError, Budget, Config, ConfigError, Info, Ladder, Mallocer, Misuse, SlabUse,
@@ -35,13 +35,16 @@ use crate::leaving::Leaving;
 use crate::misuse;
 use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, Marked, OS_PAGE};
+use crate::primitive::{AtomicU64, process_wide};
 use crate::reservation::Reservation;
 use crate::slab::{Shelves, Slab};
 use crate::statistics::{Block, Statistics};
 
 /// A new arena's id. Ids are never used again.
 pub(crate) fn next_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
+    process_wide! {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+    }
     NEXT.fetch_add(1, Relaxed)
 }
 

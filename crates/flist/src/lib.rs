@@ -7,7 +7,8 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `os`, `lock`, `once` | system calls; a lock of one word; a value made once |
+//! | `os`, `primitive` | system calls; what threads are told apart by |
+//! | `lock`, `once` | a lock of one word; a value made once |
 //! | `descriptor` | from an address to what is there |
 //! | `spans` | free address space, best fit, merged |
 //! | `reservation` | the address space of the process |
@@ -39,6 +40,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(mallocer_loom)]
+extern crate std;
 
 mod cache;
 mod clusters;
@@ -46,6 +49,7 @@ mod descriptor;
 mod extent;
 mod flist;
 mod front;
+#[cfg(not(mallocer_loom))]
 mod global;
 mod hardened;
 mod heap;
@@ -55,10 +59,14 @@ mod locate;
 mod lock;
 mod meta;
 mod misuse;
+#[cfg(all(test, mallocer_loom))]
+mod models;
 mod once;
 mod os;
 mod place;
 mod pool;
+mod primitive;
+#[cfg(not(mallocer_loom))]
 mod process;
 mod refill;
 mod registry;
@@ -68,11 +76,13 @@ mod sharing;
 mod slab;
 mod spans;
 mod statistics;
-#[cfg(test)]
+#[cfg(all(test, not(mallocer_loom)))]
 mod tests;
 
 pub use flist::Flist;
+#[cfg(not(mallocer_loom))]
 pub use global::Global;
+#[cfg(not(mallocer_loom))]
 pub use process::{Process, abort};
 pub use shared::SharedFlist;
 pub use statistics::{Block, BlockKind, Statistics};

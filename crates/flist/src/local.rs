@@ -49,6 +49,9 @@ pub(crate) struct Local {
 }
 
 impl Local {
+    const NEW: Local =
+        Local { last: [Used::NONE; 2], thread: 0, remembered: [Used::NONE; REMEMBERED] };
+
     /// Makes the arena with this tag the last one in its lane, if it is remembered.
     pub(crate) fn recall(&mut self, lane: Lane, tag: u64) -> bool {
         let remembered = self.remembered[slot(tag)];
@@ -66,7 +69,7 @@ impl Local {
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        *self = Local { last: [Used::NONE; 2], thread: 0, remembered: [Used::NONE; REMEMBERED] };
+        *self = Local::NEW;
     }
 }
 
@@ -75,7 +78,11 @@ fn slot(tag: u64) -> usize {
     (tag >> 3) as usize % REMEMBERED
 }
 
-#[cfg(all(target_arch = "x86_64", target_os = "linux", not(mallocer_pthread_local)))]
+#[cfg(all(
+    target_arch = "x86_64",
+    target_os = "linux",
+    not(any(mallocer_pthread_local, mallocer_loom))
+))]
 mod storage {
     use super::{Lane, Local, Used};
     use core::arch::{asm, global_asm};
@@ -153,7 +160,38 @@ mod storage {
     pub(crate) unsafe fn give_back(_: *mut Local) {}
 }
 
-#[cfg(not(all(target_arch = "x86_64", target_os = "linux", not(mallocer_pthread_local))))]
+/// loom's threads are all on one thread of the system.
+#[cfg(mallocer_loom)]
+mod storage {
+    use core::cell::UnsafeCell;
+
+    use super::{Lane, Local, Used};
+
+    loom::thread_local! {
+        static LOCAL: UnsafeCell<Local> = UnsafeCell::new(Local::NEW);
+    }
+
+    /// What this thread used last in a lane.
+    pub(crate) fn used_last(lane: Lane) -> Used {
+        // SAFETY: the words are this thread's.
+        unsafe { (*local()).last[lane as usize] }
+    }
+
+    /// This thread's words.
+    pub(crate) fn local() -> *mut Local {
+        LOCAL.with(UnsafeCell::get)
+    }
+
+    /// # Safety
+    ///
+    /// None.
+    pub(crate) unsafe fn give_back(_: *mut Local) {}
+}
+
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_os = "linux", not(mallocer_pthread_local)),
+    mallocer_loom
+)))]
 mod storage {
     use super::{Lane, Local, Used};
     use crate::once::Once;

@@ -10,32 +10,32 @@
 //! whether others still sleep: at worst that is one wake-up too many. The scheme is
 //! the third mutex of Ulrich Drepper, "Futexes Are Tricky" (2011).
 
-use core::cell::UnsafeCell;
-use core::hint::spin_loop;
+use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
-use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::primitive::{
+    Access, AtomicU32, Locked, SPINS, const_but_for_loom, spin_loop, wait, wake,
+};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 const CONTENDED: u32 = 2;
 
-/// How often a waiting thread looks again before it sleeps: about as long as a
-/// short critical section takes.
-const SPINS: u32 = 60;
-
 /// A value that one thread at a time may use.
 pub(crate) struct Lock<T> {
     word: AtomicU32,
-    value: UnsafeCell<T>,
+    value: Locked<T>,
 }
 
 // SAFETY: the lock hands the value to one thread at a time, as a move would.
 unsafe impl<T: Send> Sync for Lock<T> {}
 
 impl<T> Lock<T> {
-    pub(crate) const fn new(value: T) -> Lock<T> {
-        Lock { word: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+    const_but_for_loom! {
+        pub(crate) fn new(value: T) -> Lock<T> {
+            Lock { word: AtomicU32::new(FREE), value: Locked::new(value) }
+        }
     }
 
     /// Waits until no other thread has the value.
@@ -44,13 +44,13 @@ impl<T> Lock<T> {
         if self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).is_err() {
             self.wait();
         }
-        Guard { lock: self }
+        self.guard()
     }
 
     /// Takes the value if no thread has it.
     pub(crate) fn try_lock(&self) -> Option<Guard<'_, T>> {
         let free = self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).is_ok();
-        free.then(|| Guard { lock: self })
+        free.then(|| self.guard())
     }
 
     /// Takes the lock without a guard, for what outlives the function: a fork.
@@ -73,7 +73,13 @@ impl<T> Lock<T> {
     ///
     /// This thread holds the lock, and has no other guard of it.
     pub(crate) unsafe fn held(&self) -> Guard<'_, T> {
-        Guard { lock: self }
+        self.guard()
+    }
+
+    /// The guard of a lock that this thread has taken.
+    #[inline(always)]
+    fn guard(&self) -> Guard<'_, T> {
+        Guard { lock: self, value: ManuallyDrop::new(self.value.access()) }
     }
 
     #[cold]
@@ -87,31 +93,22 @@ impl<T> Lock<T> {
             spin_loop();
         }
         while self.word.swap(CONTENDED, Acquire) != FREE {
-            futex(&self.word, libc::FUTEX_WAIT, CONTENDED);
+            wait(&self.word, CONTENDED);
         }
     }
 
     #[inline]
     fn unlock(&self) {
         if self.word.swap(FREE, Release) == CONTENDED {
-            futex(&self.word, libc::FUTEX_WAKE, 1);
+            wake(&self.word);
         }
     }
-}
-
-/// Sleeps while the word holds `value`, or wakes `value` sleepers.
-#[cold]
-fn futex(word: &AtomicU32, operation: i32, value: u32) {
-    let operation = operation | libc::FUTEX_PRIVATE_FLAG;
-    let no_timeout = core::ptr::null::<libc::timespec>();
-    // SAFETY: the kernel reads the word, which lives as long as the reference. Any
-    // return, also by a signal, only leads to another look at the word.
-    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, value, no_timeout) };
 }
 
 /// Access to the value of a [`Lock`], until dropped.
 pub(crate) struct Guard<'a, T> {
     lock: &'a Lock<T>,
+    value: ManuallyDrop<Access<T>>,
 }
 
 impl<T> Deref for Guard<'_, T> {
@@ -120,7 +117,7 @@ impl<T> Deref for Guard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the guard's thread holds the lock.
-        unsafe { &*self.lock.value.get() }
+        unsafe { &*self.value.get() }
     }
 }
 
@@ -128,18 +125,20 @@ impl<T> DerefMut for Guard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: the guard's thread holds the lock, and the guard is borrowed mutably.
-        unsafe { &mut *self.lock.value.get() }
+        unsafe { &mut *self.value.get() }
     }
 }
 
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        // SAFETY: dropped once, here, before another thread can have the value.
+        unsafe { ManuallyDrop::drop(&mut self.value) };
         self.lock.unlock();
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(mallocer_loom)))]
 mod tests {
     extern crate std;
     use super::*;

@@ -2,10 +2,10 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::lock::Lock;
+use crate::primitive::{AtomicBool, const_but_for_loom};
 
 /// A place for a value that is made at first use and then stays for good.
 pub(crate) struct Once<T> {
@@ -19,11 +19,13 @@ pub(crate) struct Once<T> {
 unsafe impl<T: Send + Sync> Sync for Once<T> {}
 
 impl<T> Once<T> {
-    pub(crate) const fn new() -> Once<T> {
-        Once {
-            made: AtomicBool::new(false),
-            making: Lock::new(()),
-            value: UnsafeCell::new(MaybeUninit::uninit()),
+    const_but_for_loom! {
+        pub(crate) fn new() -> Once<T> {
+            Once {
+                made: AtomicBool::new(false),
+                making: Lock::new(()),
+                value: UnsafeCell::new(MaybeUninit::uninit()),
+            }
         }
     }
 
@@ -66,5 +68,18 @@ impl<T> Once<T> {
             self.made.store(true, Release);
         }
         Some(())
+    }
+}
+
+/// In a model a static ends with each of thousands of runs.
+#[cfg(mallocer_loom)]
+impl<T> Drop for Once<T> {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses it any more; if it was made, it is there.
+        unsafe {
+            if self.made.unsync_load() {
+                self.value.get_mut().assume_init_drop();
+            }
+        }
     }
 }

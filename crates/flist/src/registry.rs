@@ -9,20 +9,24 @@
 //! ```
 
 use core::ptr;
+use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicPtr, AtomicU64};
 
 use crate::hardened::Hardened;
 use crate::local::{Local, give_back};
 use crate::lock::Lock;
+use crate::primitive::{AtomicU64, process_wide};
 use crate::reservation::Reservation;
 use crate::sharing::Sharing;
 
-static REGISTRY: Lock<Registry> =
-    Lock::new(Registry { first: ptr::null(), key: None, forks: false });
+process_wide! {
+    static REGISTRY: Lock<Registry> = Lock::new(Registry::EMPTY);
+}
 
-/// The number of the next thread. Numbers are never used again.
-static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+process_wide! {
+    /// The number of the next thread. Numbers are never used again.
+    static NEXT_THREAD: AtomicU64 = AtomicU64::new(1);
+}
 
 struct Registry {
     /// The arenas, linked through themselves.
@@ -31,6 +35,14 @@ struct Registry {
     key: Option<libc::pthread_key_t>,
     /// Whether forks are prepared for.
     forks: bool,
+}
+
+impl Registry {
+    /// In a model there are no forks, and threads say themselves when they end.
+    const EMPTY: Registry = {
+        let key = if cfg!(mallocer_loom) { Some(0) } else { None };
+        Registry { first: ptr::null(), key, forks: cfg!(mallocer_loom) }
+    };
 }
 
 // SAFETY: the arenas are shared between threads, and alive as long as they are in the
@@ -120,13 +132,13 @@ pub(crate) fn begin_thread(local: *mut Local) -> Option<u64> {
         registry.key?
     };
     // SAFETY: the key was made above; the thread's words live as long as the thread.
-    let set = unsafe { libc::pthread_setspecific(key, local.cast()) };
-    (set == 0).then(|| NEXT_THREAD.fetch_add(1, Relaxed))
+    let set = cfg!(mallocer_loom) || unsafe { libc::pthread_setspecific(key, local.cast()) } == 0;
+    set.then(|| NEXT_THREAD.fetch_add(1, Relaxed))
 }
 
 /// Flushes the ending thread's magazines in every arena. It may use arenas afterwards:
 /// then it begins anew.
-extern "C" fn end_thread(local: *mut libc::c_void) {
+pub(crate) extern "C" fn end_thread(local: *mut libc::c_void) {
     let local = local.cast::<Local>();
     // SAFETY: the words are this thread's.
     let thread = unsafe {

@@ -30,11 +30,12 @@ use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, RUN_SHIFT};
 use crate::lock::{Guard, Lock};
 use crate::once::Once;
 use crate::os;
+use crate::primitive::process_wide;
 use crate::spans::{Span, Spans};
 
 /// The reservation that is tried first, in bytes: room for sixteen of the largest
 /// arenas, one eighth of what a process may address.
-const LARGEST: usize = 16 << 40;
+const LARGEST: usize = if cfg!(mallocer_loom) { SMALLEST } else { 16 << 40 };
 /// The smallest that is of use.
 const SMALLEST: usize = 16 << 20;
 
@@ -72,7 +73,9 @@ unsafe impl Sync for Reservation {}
 // SAFETY: the spans' runs are owned by whoever holds the store.
 unsafe impl Send for Free {}
 
-static RESERVATION: Once<Reservation> = Once::new();
+process_wide! {
+    static RESERVATION: Once<Reservation> = Once::new();
+}
 
 impl Reservation {
     /// The reservation of the process, made by the first call; `None` if the system
@@ -341,7 +344,18 @@ impl Reservation {
     }
 }
 
-#[cfg(test)]
+/// In a model it ends with each of thousands of runs.
+#[cfg(mallocer_loom)]
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let start = self.descriptors.0.cast::<u8>();
+        let end = self.start_of(self.runs);
+        // SAFETY: all between table and last run was reserved, and is not used any more.
+        unsafe { os::unreserve(start, end.addr().get() - start.addr()) };
+    }
+}
+
+#[cfg(all(test, not(mallocer_loom)))]
 mod tests {
     extern crate std;
     use super::*;

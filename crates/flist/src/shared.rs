@@ -73,6 +73,17 @@ impl SharedFlist {
         self.sharing().heap.lock().blocks(skip, into)
     }
 
+    /// Checks the equations that the heap keeps: for tests.
+    ///
+    /// # Panics
+    ///
+    /// When one does not hold.
+    #[cfg(any(test, debug_assertions))]
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.sharing().heap.lock().check_invariants();
+    }
+
     #[inline(always)]
     fn sharing(&self) -> &Sharing {
         // SAFETY: alive until `drop`.

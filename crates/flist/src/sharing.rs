@@ -18,7 +18,7 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, MisuseKind};
 
@@ -34,6 +34,7 @@ use crate::misuse;
 use crate::os;
 use crate::place::{Found, Place};
 use crate::pool::{Bare, LIVE, OS_PAGE};
+use crate::primitive::AtomicU64;
 use crate::registry::{Links, begin_thread};
 use crate::reservation::Reservation;
 

@@ -52,7 +52,7 @@ pub(super) fn end(chunk: *mut u8, bytes: usize) -> usize {
 }
 
 impl Guarded {
-    pub(super) const fn new() -> Guarded {
+    pub(super) fn new() -> Guarded {
         let chunks = [(ptr::null_mut(), 0); KEPT];
         Guarded { kept: Lock::new(Kept { chunks, count: 0, bytes: 0 }) }
     }
