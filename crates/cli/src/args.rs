@@ -1,5 +1,6 @@
 //! The arguments of the program, and its help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -25,6 +26,7 @@ Examples:
   mallocer compare --workload arena      single operations, one table for all backends
   mallocer backends                      which backends there are
   mallocer slabs --request 67            which slab serves 67 bytes, and what it wastes
+  mallocer run -- python3 big.py         a program on libmallocer.so, with a summary
 
 Exit codes:
   0  done
@@ -37,6 +39,7 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     Backends(BackendsArgs),
     Slabs(SlabsArgs),
+    Run(RunArgs),
     #[command(name = crate::compare::ROUND_COMMAND, hide = true)]
     Round(RoundArgs),
     #[command(name = crate::compare::arena::SAMPLE_COMMAND, hide = true)]
@@ -136,6 +139,72 @@ Examples:
   mallocer backends
   mallocer backends --json | jq -r '.backends[] | select(.compiled) | .name'
   MALLOCER_BACKEND=jemalloc mallocer backends      what programs under it would take";
+
+/// Runs a program on libmallocer.so, and shows what its heap was like.
+///
+/// The program is not rebuilt: the library takes the place of the C library's `malloc` by
+/// LD_PRELOAD, and catches misuse of it. What the program prints is left alone; the summary
+/// goes to standard error. Children of the program run on the library, too.
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// The library [default: beside this program, or where cargo builds it]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) library: Option<PathBuf>,
+    /// Chunks to have ready from the start; may be given several times
+    #[arg(long = "cluster", value_name = "SIZExCHUNKS", value_parser = parse_cluster)]
+    pub(crate) clusters: Vec<Cluster>,
+    /// How long empty memory is kept: 500ms, 2s, or never
+    #[arg(long, value_name = "TIME")]
+    pub(crate) decay: Option<String>,
+    /// Ask the system for huge pages, or forbid them
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) huge: Option<bool>,
+    /// Catch what costs more to catch: overflows, writes after a free, stale contents
+    #[arg(long)]
+    pub(crate) hardened: bool,
+    /// Also write a report when the program gets this signal
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..=64))]
+    pub(crate) signal: Option<i32>,
+    /// Write the whole report as JSON to a file, every block of the heap included
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Show no summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// The program and its arguments
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true)]
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// A number of chunks of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    pub(crate) bytes: usize,
+    pub(crate) chunks: usize,
+}
+
+fn parse_cluster(text: &str) -> Result<Cluster, String> {
+    let wrong = || format!("`{text}` is not SIZExCHUNKS, as in 64x100000 or 4KiBx200");
+    let (size, chunks) = text.rsplit_once('x').ok_or_else(wrong)?;
+    Ok(Cluster { bytes: parse_size(size)?, chunks: chunks.parse().map_err(|_| wrong())? })
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  mallocer run -- sqlite3 shop.db 'select count(*) from sales'
+  mallocer run --hardened -- ./server --port 8080      overflows and late writes, too
+  mallocer run --cluster 64x100000 --cluster 4KiBx200 -- ./engine
+                                                       no system call within these
+  mallocer run --quiet --json heap.json -- ./engine    every block, for other programs
+  mallocer run --signal 10 -- ./server & kill -USR1 %1 a report while it runs
+
+The same by hand, and all options of the variable: docs/drop-in.md.
+  LD_PRELOAD=/path/to/libmallocer.so MALLOCER=hardened=1,stats=exit ./server
+
+The exit code is the program's, and a signal that ends it ends this one; 127 if there is no
+such program, 126 if it cannot be started, 2 if the library is not found.";
 
 /// Shows a ladder: its slabs, the requests each serves, and what they waste.
 ///

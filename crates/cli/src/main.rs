@@ -2,6 +2,7 @@
 //!
 //! * `args`: the command line and its help;
 //! * [`compare`]: the same work on every backend, side by side;
+//! * [`run`]: a program on libmallocer.so;
 //! * `backends`, `slabs`: the other commands;
 //! * `size`, `terminal`, `failure`: what all of them need.
 //!
@@ -12,6 +13,7 @@ mod args;
 mod backends;
 mod compare;
 mod failure;
+mod run;
 mod size;
 mod slabs;
 mod terminal;
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args, terminal),
         Command::Backends(args) => backends::run(args, terminal),
         Command::Slabs(args) => slabs::run(args, terminal),
+        Command::Run(args) => match run::run(args, terminal) {
+            Ok(code) => return code,
+            Err(failure) => Err(failure),
+        },
         Command::Round(args) => compare::round::run(args),
         Command::Sample(args) => compare::arena::sample(args),
     };

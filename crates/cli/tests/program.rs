@@ -400,3 +400,81 @@ fn the_documentation_names_every_figure_of_the_json() {
         assert!(docs.contains(&format!("`{key}`")), "docs/cli.md does not name {key}");
     }
 }
+
+/// libmallocer.so, built as users build it.
+fn library() -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("it is in target");
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--profile", "drop-in", "-p", "mallocer-preload"])
+        .arg("--target-dir")
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status();
+    assert!(status.expect("cargo runs").success());
+    target.join("drop-in/libmallocer.so")
+}
+
+#[test]
+fn run_sums_up_and_passes_output_and_exit_code_on() {
+    let library = library();
+    let library = library.to_str().expect("a path in UTF-8");
+    let output = mallocer(&[
+        "run",
+        "--library",
+        library,
+        "--cluster",
+        "64x1000",
+        "--",
+        "bash",
+        "-c",
+        "echo \"$LD_PRELOAD $MALLOCER\"; exit 7",
+    ]);
+    let (out, err) = (stdout(&output), String::from_utf8_lossy(&output.stderr).into_owned());
+    assert_eq!(output.status.code(), Some(7), "{err}");
+    assert!(out.contains("libmallocer.so") && out.contains("cluster=64x1000,stats=exit"), "{out}");
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert!(err.contains("peak heap size") && err.contains("misses"), "{err}");
+}
+
+#[test]
+fn run_ends_by_the_signal_that_ended_the_program() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let library = library();
+    let library = library.to_str().expect("a path in UTF-8");
+    let output = mallocer(&["run", "--library", library, "sh", "-c", "kill -TERM $$"]);
+    assert_eq!(output.status.signal(), Some(15));
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("no summary: the program was ended by signal 15"), "{err}");
+}
+
+#[test]
+fn run_writes_the_whole_report_as_json() {
+    let library = library();
+    let file = env::temp_dir().join(format!("mallocer-run-json-{}", std::process::id()));
+    let arguments = ["run", "--quiet", "--hardened", "--library"];
+    let output = command(&arguments)
+        .arg(&library)
+        .arg("--json")
+        .arg(&file)
+        .args(["--", "ls", "/"])
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let report: Value = serde_json::from_slice(&fs::read(&file).expect("a report")).expect("JSON");
+    fs::remove_file(file).expect("it was written");
+    let blocks = report["block_list"].as_array().expect("a list");
+    assert_eq!(Some(blocks.len() as u64), report["blocks"].as_u64());
+}
+
+#[test]
+fn run_says_what_is_missing() {
+    let message = error(&["run", "--library", "/nowhere/lib.so", "--", "true"], 2);
+    assert!(message.contains("/nowhere/lib.so"), "{message}");
+    let library = library();
+    let library = library.to_str().expect("a path in UTF-8");
+    let message = error(&["run", "--library", library, "--", "/nowhere/program"], 127);
+    assert!(message.contains("/nowhere/program"), "{message}");
+    let message = error(&["run", "--cluster", "many", "--", "true"], 2);
+    assert!(message.contains("64x100000"), "{message}");
+}
