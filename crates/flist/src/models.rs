@@ -167,7 +167,8 @@ fn refills_hand_a_chunk_to_one_thread() {
     });
 }
 
-/// One thread allocates, another one frees while the first goes on.
+/// One thread allocates, another one frees while the first goes on: chunks go back to the
+/// pools of the one that has them, by the batch.
 #[test]
 fn chunks_are_handed_over() {
     model(|| {
@@ -176,9 +177,9 @@ fn chunks_are_handed_over() {
         let producer = {
             let (heap, belt) = (heap.clone(), belt.clone());
             start(move || {
-                for mark in 0..3 {
-                    let held = take(&heap, mark);
-                    belt.lock().unwrap().push(held);
+                for mark in 0..2 {
+                    let held: Vec<_> = (0..6).map(|_| take(&heap, mark)).collect();
+                    belt.lock().unwrap().extend(held);
                 }
             })
         };
@@ -186,10 +187,8 @@ fn chunks_are_handed_over() {
             let (heap, belt) = (heap.clone(), belt.clone());
             start(move || {
                 for _ in 0..2 {
-                    let held = belt.lock().unwrap().pop();
-                    if let Some(held) = held {
-                        give(&heap, held);
-                    }
+                    let held: Vec<_> = belt.lock().unwrap().drain(..).collect();
+                    held.into_iter().for_each(|held| give(&heap, held));
                 }
             })
         };
@@ -230,6 +229,33 @@ fn magazines_go_through_the_depot() {
         let left: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
         left.iter().for_each(check);
         settled(&heap, left.len());
+    });
+}
+
+/// A thread ends, and what it leaves, chunks and pools, is used by two others at once.
+#[test]
+fn what_a_thread_leaves_is_taken_over() {
+    model(|| {
+        let heap = open(CAPACITY);
+        let left = {
+            let heap = heap.clone();
+            start(move || (0..8).map(|_| take(&heap, 1)).collect::<Vec<_>>()).join().unwrap()
+        };
+        let mut left = left.into_iter();
+        let heirs: Vec<_> = (2..4)
+            .map(|mark| {
+                let (heap, mine) = (heap.clone(), left.by_ref().take(4).collect::<Vec<_>>());
+                start(move || {
+                    mine.into_iter().for_each(|held| give(&heap, held));
+                    let held: Vec<_> = (0..3).map(|_| take(&heap, mark)).collect();
+                    held.iter().for_each(check);
+                    held
+                })
+            })
+            .collect();
+        let held: Vec<_> = heirs.into_iter().flat_map(|heir| heir.join().unwrap()).collect();
+        held.iter().for_each(check);
+        settled(&heap, held.len());
     });
 }
 
