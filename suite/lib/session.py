@@ -38,6 +38,7 @@ def add_arguments(parser, into: Path, stem: str) -> None:
     add("--limit", type=int, default=90, metavar="SECONDS", help="a run is killed after (90)")
     add("--results", type=Path, default=into / f"{stem}.json", help="the file with the samples")
     add("--page", type=Path, default=into / f"{stem}.html", help="a page with pictures")
+    add("--pictures", type=Path, metavar="FOLDER", help="the pictures alone, as SVG files")
     add("--fresh", action="store_true", help="forget earlier results")
     add("--check", action="store_true", help="one round of glibc and mallocer, no figures")
     add("--table", action="store_true", help="measure nothing, print the table")
@@ -132,5 +133,8 @@ def measure(jobs: list[Job], chosen: list[Allocator], options, title: str) -> in
 
     print(tables.both(results, names, ours, which, style))
     page.write(options.page, results, names, ours, which, title)
+    if options.pictures:
+        stem = options.results.stem
+        page.write_pictures(options.pictures, stem, results, names, ours, which)
     print(f"\nresults: {options.results}\npage:    {options.page}", file=sys.stderr)
     return 0 if good else 1

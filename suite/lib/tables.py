@@ -100,7 +100,8 @@ def both(results: Results, names: list[str], ours: set[str], programs: list[str]
     for what, title in KINDS.items():
         header, body = grid(results, names, ours, what, programs)
         if body:
-            parts.append(f"{title[0].upper()}{title[1:]}, ratio to the best peer\n\n{style(header, body)}")
+            heading = f"{title[0].upper()}{title[1:]}, ratio to the best peer"
+            parts.append(f"{heading}\n\n{style(header, body)}")
     for program, allocator, why in results.failures():
         parts.append(f"{program} under {allocator}: {why}")
     return "\n\n".join(parts)
