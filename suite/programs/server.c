@@ -49,11 +49,14 @@ static void empty(struct slot *slot) {
 
 static void *worker(void *argument) {
     struct shift *shift = (struct shift *)argument;
+    /* On the stack: shifts are neighbours, and their lines must not go to and fro. */
+    struct random random = shift->random;
     for (long i = 0; i < shift->replaces; i++) {
-        struct slot *slot = &shift->held[random_between(&shift->random, 0, HELD - 1)];
+        struct slot *slot = &shift->held[random_between(&random, 0, HELD - 1)];
         empty(slot);
-        fill(slot, &shift->random);
+        fill(slot, &random);
     }
+    shift->random = random;
     return NULL;
 }
 

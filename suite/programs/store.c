@@ -45,6 +45,7 @@ static void drop(struct entry *entry) {
 static void *serve(void *argument) {
     int mine = (int)(intptr_t)argument;
     struct random r = random_from(mine);
+    long count = 0;
     for (long i = 0; i < work(OPERATIONS); i++) {
         char key[48];
         size_t number = random_between(&r, 0, KEYS - 1);
@@ -63,18 +64,19 @@ static void *serve(void *argument) {
             entry->next = buckets[h];
             set(entry, bytes);
             buckets[h] = entry;
-            kept[mine]++;
+            count++;
         } else if (entry && act < 5) {
             set(entry, act == 0 ? entry->bytes + 16 : bytes);
         } else if (entry && act < 8) {
             *link = entry->next;
-            kept[mine]--;
+            count--;
             drop(entry);
         } else if (entry) {
             check_paint(entry->value, entry->bytes);
         }
         pthread_mutex_unlock(&locks[h % LOCKS]);
     }
+    kept[mine] = count;
     return NULL;
 }
 

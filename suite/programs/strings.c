@@ -33,13 +33,14 @@ static uint64_t sums[256];
 static void *write_text(void *argument) {
     int mine = (int)(intptr_t)argument;
     struct random r = random_from(mine);
+    uint64_t sum = 0;
     struct string *strings = (struct string *)must(calloc(STRINGS, sizeof *strings));
     for (long i = 0; i < work(APPENDS); i++) {
         struct string *s = &strings[random_between(&r, 0, STRINGS - 1)];
         append(s, random_between(&r, 1, 40));
         if (s->count > LONGEST || random_between(&r, 0, 299) == 0) {
             check_string(s);
-            sums[mine] += s->count;
+            sum += s->count;
             if (random_between(&r, 0, 1)) {
                 free(s->bytes);
                 s->bytes = NULL;
@@ -69,6 +70,7 @@ static void *write_text(void *argument) {
         free(strings[i].bytes);
     }
     free(strings);
+    sums[mine] = sum;
 
     size_t words = 1024, most = (size_t)work(100) * 96 * 1048576 / 100 / threads / sizeof(uint64_t);
     uint64_t *array = NULL;

@@ -15,8 +15,9 @@ struct line { struct random random; struct item left[LEFT]; };
 static void *life(void *argument) {
     struct line *line = (struct line *)argument;
     struct item items[EACH];
+    struct random random = line->random;
     for (int i = 0; i < EACH; i++) {
-        items[i].bytes = random_between(&line->random, 16, i % 16 ? 400 : 8000);
+        items[i].bytes = random_between(&random, 16, i % 16 ? 400 : 8000);
         items[i].chunk = must(malloc(items[i].bytes));
         stamp(items[i].chunk, items[i].bytes);
     }
@@ -33,6 +34,7 @@ static void *life(void *argument) {
         check(out.chunk, out.bytes);
         free(out.chunk);
     }
+    line->random = random;
     return NULL;
 }
 
