@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#define BURSTS 6000
+#define BURSTS 12000
 #define SMALLEST 8
 #define LARGEST 16000
 #define MOST 400

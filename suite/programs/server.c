@@ -13,7 +13,7 @@
 #define SMALLEST 8
 #define LARGEST 1000
 #define HELD 5000
-#define GENERATIONS 60
+#define GENERATIONS 120
 #define REPLACES 220000
 #endif
 

@@ -3,6 +3,6 @@
 #define SMALLEST 1024
 #define LARGEST 65536
 #define HELD 500
-#define GENERATIONS 10
+#define GENERATIONS 40
 #define REPLACES 200000
 #include "server.c"
