@@ -274,11 +274,13 @@ impl<S: Slot> Heap<S> {
         if pools >= self.max_pools {
             return Err(AllocError::PoolLimit { slab: self.ladder.slabs()[index], pools });
         }
+        // What is kept for extents is not cut into pools.
+        let spare = self.retained.runs().saturating_sub(self.kept_runs);
         // SAFETY: the retained store is this arena's.
-        let retained = unsafe {
-            let taken = self.retained.take(table, runs as u32, 1, 0);
-            taken.or_else(|| self.retained.take(table, least as u32, 1, 0))
-        };
+        let retained = [runs, least]
+            .into_iter()
+            .filter(|&runs| runs <= spare)
+            .find_map(|runs| unsafe { self.retained.take(table, runs as u32, 1, 0) });
         let Taken { span, zero: fresh } = match retained {
             Some(span) => Taken { span, zero: false },
             None => {

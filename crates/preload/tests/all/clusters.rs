@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::harness::{compiled, library};
 
-const OPTIONS: &str = "tiny=64x100000,small=512x20000,1m=20";
+const OPTIONS: &str = "tiny=64x100000,small=512x20000,1m=20,decay=0";
 
 /// The system calls of the program between its marks, or nothing if there is no `strace`.
 fn calls_between_marks(name: &str, options: &str, args: &[&str]) -> Option<Vec<String>> {

@@ -1,5 +1,5 @@
 /* Requests that stay within clusters, between two marks in the system calls. The options
- * are tiny=64x100000,small=512x20000,1m=20. With an argument, they do not stay within. */
+ * are tiny=64x100000,small=512x20000,1m=20,decay=0. With an argument, they do not stay within. */
 #include "check.h"
 #include <pthread.h>
 #include <sys/syscall.h>
@@ -11,9 +11,9 @@ static volatile int turn;
 static void work(int beyond) {
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < TINY; i++) {
-            CHECK((tiny[i] = i % 2 ? malloc(1 + i % 64) : calloc(1, 64)));
+            CHECK((tiny[i] = i % 2 ? malloc(49 + i % 16) : calloc(1, 64)));
             tiny[i][0] = 1;
-            if (i < SMALL) CHECK((small[i] = malloc(450 + i % 60)));
+            if (i < SMALL) CHECK((small[i] = malloc(481 + i % 32)));
         }
         for (int i = 0; i < LARGE; i++) {
             CHECK((large[i] = malloc(1 << 20)));
