@@ -60,6 +60,8 @@ def allocators_of(options) -> list[Allocator]:
         names = names or ["glibc", "mallocer"]
         options.rounds = 1
     chosen = choose(names, options.library, options.skip_missing)
+    if options.check and not any(allocator.ours for allocator in chosen):
+        sys.exit("--check is of libmallocer.so, which is not there or was not named")
     if options.hardened:
         chosen += choose(["hardened"], options.library, False)
     return chosen
