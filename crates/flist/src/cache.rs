@@ -52,8 +52,8 @@ pub(crate) struct ThreadCache {
     /// The number of the thread it belongs to.
     pub(crate) thread: u64,
     pub(crate) next: *mut ThreadCache,
-    /// Bytes of chunks that its depots may hold.
-    pub(crate) depot_bytes: usize,
+    /// Bytes of chunks that it may hold back beyond the first room of its magazines.
+    pub(crate) held_back: usize,
 }
 
 impl ThreadCache {
@@ -91,7 +91,7 @@ impl<S: Slot> Heap<S> {
             let Some(cache) = self.meta().take_zeroed(bytes) else { return ptr::null_mut() };
             let cache = cache.cast::<ThreadCache>().as_ptr();
             // All zero bytes are shelves with nothing.
-            cache.write(ThreadCache { thread, next: self.caches, depot_bytes: 0 });
+            cache.write(ThreadCache { thread, next: self.caches, held_back: 0 });
             self.caches = cache;
             cache
         }

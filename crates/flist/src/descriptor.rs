@@ -14,7 +14,7 @@
 //! A free span has its tag at its first and at its last run, and zero between, so
 //! that neighbours find each other (Knuth's boundary tags).
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::cache::ThreadCache;
 use crate::pool::{OS_PAGE, Pool};
@@ -107,8 +107,10 @@ pub(crate) struct Descriptor {
     /// Runs in the extent or free span that begins (or, in a tail, ends) here; for a pool,
     /// its slab in bytes.
     pub(crate) runs: u32,
-    /// Neighbours in the list of extents or of free spans; 0 for none.
-    pub(crate) prev: u32,
+    /// The neighbour before in the list of extents or of free spans, 0 for none; for a
+    /// pool, how many of its chunks were ever handed out, as far as they begin in this run.
+    prev: AtomicU32,
+    /// The neighbour behind.
     pub(crate) next: u32,
     /// Which slab the chunks here belong to.
     pub(crate) slab: u16,
@@ -129,6 +131,25 @@ impl Descriptor {
 
     pub(crate) fn set_owner(&self, owner: *mut ThreadCache) {
         self.owner.store(owner, Relaxed);
+    }
+
+    pub(crate) fn prev(&self) -> u32 {
+        self.prev.load(Relaxed)
+    }
+
+    pub(crate) fn set_prev(&self, prev: u32) {
+        self.prev.store(prev, Relaxed);
+    }
+
+    /// The first chunk of a pool that was never handed out, or one before this run's first.
+    #[inline(always)]
+    pub(crate) fn handed(&self) -> u32 {
+        self.prev.load(Relaxed)
+    }
+
+    /// Says that chunks below `handed` were handed out. Others may look at it meanwhile.
+    pub(crate) fn set_handed(&self, handed: u32) {
+        self.prev.store(handed, Relaxed);
     }
 
     /// The length of the chunks here: an extent's committed bytes, a pool's slab.

@@ -101,13 +101,13 @@ impl<S: Slot> Heap<S> {
             (*descriptor).pool = ptr::null_mut();
             (*descriptor).set_owner(ptr::null_mut());
             (*descriptor).set_extent_bytes(bytes);
-            (*descriptor).prev = 0;
+            (*descriptor).set_prev(0);
             (*descriptor).next = next;
             (*descriptor).slab = slab as u16;
             (*descriptor).state = LIVE;
             (*descriptor).set_tag(Tag::new(self.id, Kind::Live));
             if next != 0 {
-                (*table.at(next)).prev = span.first;
+                (*table.at(next)).set_prev(span.first);
             }
         }
         self.count_extent(slab, 1, bytes as isize);
@@ -159,7 +159,8 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise; neighbours in the list are this arena's.
         unsafe {
             let extent_bytes = (*descriptor).extent_bytes();
-            let &Descriptor { start, prev, next, runs, slab, .. } = &*descriptor;
+            let &Descriptor { start, next, runs, slab, .. } = &*descriptor;
+            let prev = (*descriptor).prev();
             (*descriptor).state = CACHED;
             (*descriptor).set_tag(Tag::INNER);
             if prev == 0 {
@@ -168,7 +169,7 @@ impl<S: Slot> Heap<S> {
                 (*self.descriptor(prev)).next = next;
             }
             if next != 0 {
-                (*self.descriptor(next)).prev = prev;
+                (*self.descriptor(next)).set_prev(prev);
             }
             self.count_extent(slab as usize, -1, -(extent_bytes as isize));
             let first = self.reservation().and_then(|ours| ours.run_of(start.addr()));

@@ -46,8 +46,9 @@ use crate::primitive::AtomicU64;
 /// Chunks of fewer bytes have no room for a mark.
 pub(crate) const MARK_BYTES: usize = size_of::<u64>();
 
-/// Slabs from this one on have no foreign chunks.
-pub(crate) const FOREIGN_SLABS: usize = 600;
+/// Slabs of this many bytes and more have pools that all threads share: their chunks are
+/// so large that neighbours hardly share a cache line.
+pub(crate) const COMMON_BYTES: usize = 1024;
 
 /// What the fast paths of a shared arena read.
 #[repr(C, align(64))]
@@ -59,6 +60,8 @@ pub(crate) struct Front {
     /// Alignment that every slab has.
     pub(crate) alignment: usize,
     pub(crate) key: u64,
+    /// The first slab whose pools all threads share.
+    pub(crate) common: usize,
 }
 
 const _: () = assert!(cfg!(mallocer_loom) || size_of::<Front>() == 64);
@@ -160,8 +163,7 @@ impl Front {
     pub(crate) fn is_own(&self, found: Found, cache: *mut ThreadCache) -> bool {
         // SAFETY: the descriptor of a live chunk of this arena.
         unsafe {
-            (*found.descriptor).owner() == cache
-                || (*found.descriptor).slab as usize >= FOREIGN_SLABS
+            (*found.descriptor).owner() == cache || (*found.descriptor).slab as usize >= self.common
         }
     }
 
@@ -171,7 +173,7 @@ impl Front {
         // SAFETY: the place is the reservation's. A chunk that is out of its pool may be
         // read, and those under this tag are long enough for a mark.
         unsafe {
-            let found = self.place.find(Tag::from_number(self.tag()), address)?;
+            let found = self.place.find_handed(Tag::from_number(self.tag()), address)?;
             (!has_mark(found.chunk, self.key)).then_some(found)
         }
     }

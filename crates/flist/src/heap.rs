@@ -33,7 +33,7 @@ use crate::spans::Spans;
 use crate::statistics::Seen;
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
-pub(crate) const LARGEST_POOLED: usize = 64 << 10;
+pub(crate) const LARGEST_POOLED: usize = 32 << 10;
 
 /// A new pool has room for this many chunks at least, where the limits allow.
 const LEAST_CHUNKS: usize = 8;
@@ -66,6 +66,8 @@ pub(crate) struct Heap<S> {
     pub(crate) pooled: usize,
     /// How many of them have no magazines: see `front`.
     pub(crate) exact: usize,
+    /// The first slab of which all threads share the pools: see `front`.
+    pub(crate) common: usize,
     pub(crate) budget: Budget,
     /// Where the arena is, as long as it is not moved; chunks lead there.
     pub(crate) owner: *const (),
@@ -120,6 +122,7 @@ impl<S: Slot> Heap<S> {
             id,
             pooled: slabs.partition_point(|&slab| slab <= LARGEST_POOLED),
             exact: 0,
+            common: usize::MAX,
             ladder: config.ladder.clone(),
             budget,
             owner: ptr::null(),
@@ -325,6 +328,7 @@ impl<S: Slot> Heap<S> {
                 (*descriptor).runs = size as u32;
                 (*descriptor).slab = index as u16;
                 (*descriptor).set_owner(cache);
+                (*descriptor).set_handed(0);
                 (*descriptor).set_tag(tag);
             }
             (*pool).next = self.pools;
@@ -424,13 +428,21 @@ impl<S: Slot> Heap<S> {
         }
         // Extents above the largest slab are counted with it.
         let size = slabs[index.min(slabs.len() - 1)];
-        let chunks = if index < self.pooled { self.live(index, slab) } else { slab.ready };
+        let chunks = if index < self.pooled {
+            self.live(index, slab)
+        } else {
+            slab.ready - self.kept(index).1
+        };
         let alloc = self.live_bytes(index, size, slab);
         Some(SlabUse::new(size, slab.pools as usize, chunks, slab.heap, alloc))
     }
 
     fn live_bytes(&self, index: usize, size: usize, slab: &Slab) -> usize {
-        if index < self.pooled { self.live(index, slab) * size } else { slab.heap }
+        if index < self.pooled {
+            self.live(index, slab) * size
+        } else {
+            slab.heap - self.kept(index).0
+        }
     }
 
     /// Chunks of a slab with pools that callers hold. While other threads are at work,

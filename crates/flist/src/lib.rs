@@ -14,7 +14,7 @@
 //! | `reservation` | the address space of the process |
 //! | `meta` | memory for bookkeeping |
 //! | `pool`, `slab` | chunks of one size, and the magazines in front of them |
-//! | `heap`, `extent` | one arena's pools and large chunks, on its budget |
+//! | `heap`, `extent`, `kept` | one arena's pools and large chunks, on its budget; those at hand |
 //! | `refill`, `leaving` | chunks between magazines and pools; memory that is given back |
 //! | `statistics` | what a heap has seen, and what it is made of |
 //! | `clusters` | chunks that are ready before they are asked for |
@@ -53,6 +53,7 @@ mod front;
 mod global;
 mod hardened;
 mod heap;
+mod kept;
 mod leaving;
 mod local;
 mod locate;

@@ -75,6 +75,35 @@ impl Place {
     /// The place is that of the process's reservation, or of no bytes.
     #[inline(always)]
     pub(crate) unsafe fn find(self, tag: Tag, address: usize) -> Option<Found> {
+        // SAFETY: passed on. The state may be written by another thread at this moment only
+        // if the program frees a chunk twice at once.
+        unsafe {
+            let (found, _) = self.find_any(tag, address)?;
+            (AtomicU8::from_ptr(found.state).load(Relaxed) == LIVE).then_some(found)
+        }
+    }
+
+    /// The same, whatever its state, if it was ever handed out; of an extent, perhaps not.
+    ///
+    /// # Safety
+    ///
+    /// As [`find`](Place::find).
+    #[inline(always)]
+    pub(crate) unsafe fn find_handed(self, tag: Tag, address: usize) -> Option<Found> {
+        // SAFETY: passed on; found, so its descriptor is one.
+        unsafe {
+            let (found, index) = self.find_any(tag, address)?;
+            (index < (*found.descriptor).handed() as usize).then_some(found)
+        }
+    }
+
+    /// Finds the place of a chunk that begins at `address`, and its number in its pool.
+    ///
+    /// # Safety
+    ///
+    /// As [`find`](Place::find).
+    #[inline(always)]
+    unsafe fn find_any(self, tag: Tag, address: usize) -> Option<(Found, usize)> {
         let offset = address.wrapping_sub(self.base.addr());
         if offset >= self.bytes {
             return None;
@@ -82,8 +111,7 @@ impl Place {
         // SAFETY: the offset is within the reservation, so the run has a descriptor. A tag
         // that equals the arena's proves that a pool or extent of it fills the run, so
         // start, reciprocal and states belong together, and the index is that of a chunk,
-        // or of the byte behind the last. The state may be written by another thread at
-        // this moment only if the program frees a chunk twice at once.
+        // or of the byte behind the last.
         unsafe {
             let descriptor = self.descriptors.add(offset >> RUN_SHIFT);
             if (*descriptor).tag() != tag {
@@ -95,10 +123,8 @@ impl Place {
                 return None;
             }
             let state = (*descriptor).states.add(index);
-            if AtomicU8::from_ptr(state).load(Relaxed) != LIVE {
-                return None;
-            }
-            Some(Found { descriptor, chunk: self.base.with_addr(address), state })
+            let chunk = self.base.with_addr(address);
+            Some((Found { descriptor, chunk, state }, index))
         }
     }
 }

@@ -111,6 +111,8 @@ pub(crate) struct Pool {
     pub(crate) free: u32,
     /// No chunk below is `FREE`.
     hint: u32,
+    /// No chunk from here on was ever handed out.
+    pub(crate) handed: u32,
     pub(crate) slab: u16,
     /// Whether the pool is in its shelf's list of pools to refill from.
     pub(crate) listed: bool,
@@ -152,6 +154,7 @@ impl Pool {
             ready: 0,
             free: 0,
             hint: 0,
+            handed: 0,
             slab,
             listed: false,
             fresh: false,
@@ -167,6 +170,12 @@ impl Pool {
     /// Bytes of address space.
     pub(crate) fn span_bytes(&self) -> usize {
         self.runs as usize * RUN
+    }
+
+    /// No chunk below is free in the pool: after [`take`](Pool::take), the one behind the
+    /// last that was taken.
+    pub(crate) fn hint(&self) -> u32 {
+        self.hint
     }
 
     /// Whether every chunk is free, here and not in a magazine.

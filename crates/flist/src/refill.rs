@@ -13,7 +13,7 @@ use core::ptr::{self, NonNull};
 
 use mallocer_core::{AllocError, Misuse, MisuseKind};
 
-use crate::cache::ThreadCache;
+use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::RUN_SHIFT;
 use crate::hardened::shuffle;
 use crate::heap::Heap;
@@ -21,10 +21,11 @@ use crate::leaving::Leaving;
 use crate::pool::{FREE, Pool, Slot, locate};
 use crate::slab::{Depot, Magazine, Shelf, Slab, foreign_bytes, magazine_bytes};
 
-/// What all depots of one thread may hold, in bytes of chunks: so much,
-const CACHE_BYTES: usize = 256 << 10;
+/// What one thread may hold back beyond the first room of its magazines, in bytes of
+/// chunks: so much,
+const CACHE_BYTES: usize = 1 << 20;
 /// or this part of the arena's heap.
-const CACHE_SHARE: usize = 16;
+const CACHE_SHARE: usize = 8;
 
 /// A cache takes from other threads' pools, before it takes memory, where more is free
 /// than this many magazines hold,
@@ -71,7 +72,7 @@ impl<S: Slot> Heap<S> {
                 return Ok(());
             }
             let magazine = &raw mut (*shelf).magazine;
-            self.grow_magazine(magazine, index);
+            self.grow_magazine(cache, index);
             if (*magazine).cap() == 0 {
                 return Err(self.refused(size_of::<S>()));
             }
@@ -100,6 +101,7 @@ impl<S: Slot> Heap<S> {
         wanted: u32,
     ) -> Result<u32, AllocError> {
         let out_state = self.out_state;
+        let cache = self.refilled_from(cache, index);
         let slab: *mut Slab = self.slab(index);
         let mut got = 0;
         // SAFETY: slab and shelf are this arena's, and so are the pools in their lists.
@@ -117,6 +119,7 @@ impl<S: Slot> Heap<S> {
                     self.seen.hit();
                 }
                 let taken = (*pool).take(slots.add(got as usize), wanted - got, out_state);
+                self.note_handed(pool);
                 got += taken;
                 (*slab).free -= taken as usize;
                 if !(*pool).has_room() {
@@ -126,6 +129,37 @@ impl<S: Slot> Heap<S> {
             }
         }
         Ok(got)
+    }
+
+    /// The cache whose pools serve `cache`: its own, except for slabs whose pools all share.
+    fn refilled_from(&mut self, cache: *mut ThreadCache, index: usize) -> *mut ThreadCache {
+        if index < self.common {
+            return cache;
+        }
+        let common = self.cache_of(ANYONE);
+        if common.is_null() { cache } else { common }
+    }
+
+    /// Notes in the descriptors which chunks of a pool were ever handed out.
+    ///
+    /// # Safety
+    ///
+    /// The pool is this arena's.
+    #[inline]
+    unsafe fn note_handed(&mut self, pool: *mut Pool) {
+        // SAFETY: the caller's promise; the runs that chunks begin in are the pool's.
+        unsafe {
+            let (old, new) = ((*pool).handed, (*pool).hint());
+            if new <= old {
+                return;
+            }
+            (*pool).handed = new;
+            let table = self.table();
+            let run_of = |chunk: u32| ((chunk as usize * (*pool).stride) >> RUN_SHIFT) as u32;
+            for run in run_of(old)..=run_of(new - 1) {
+                (*table.at((*pool).first_run + run)).set_handed(new);
+            }
+        }
     }
 
     /// A pool of the slab at `index` that has a chunk, for a cache of which no pool has:
@@ -254,7 +288,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
             let magazine = &raw mut (*shelf).magazine;
-            if self.grow_magazine(magazine, index) {
+            if self.grow_magazine(cache, index) {
                 return;
             }
             self.grow_depot(cache, index);
@@ -262,6 +296,23 @@ impl<S: Slot> Heap<S> {
                 let cap = (*magazine).cap();
                 self.put_back(magazine, index, (cap / 2).max(1));
             }
+        }
+    }
+
+    /// Whether a cache may hold back `bytes` more than it does; if so, it is counted.
+    ///
+    /// # Safety
+    ///
+    /// The cache is the caller's own.
+    pub(crate) unsafe fn may_hold_back(&mut self, cache: *mut ThreadCache, bytes: usize) -> bool {
+        let limit = (self.heap / CACHE_SHARE).max(CACHE_BYTES.min(self.magazines.share()));
+        // SAFETY: the caller's promise.
+        unsafe {
+            let fits = (*cache).held_back + bytes <= limit;
+            if fits {
+                (*cache).held_back += bytes;
+            }
+            fits
         }
     }
 
@@ -278,12 +329,10 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise; the blocks are taken for what they are used for.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
-            let limit = (self.heap / CACHE_SHARE).max(CACHE_BYTES);
             if (*shelf).magazine.cap() != most {
                 return;
             }
-            if (*shelf).depot_len().unwrap_or(0) >= depot_most
-                || (*cache).depot_bytes + bytes > limit
+            if (*shelf).depot_len().unwrap_or(0) >= depot_most || !self.may_hold_back(cache, bytes)
             {
                 return (*shelf).close_depot();
             }
@@ -293,7 +342,6 @@ impl<S: Slot> Heap<S> {
             }
             if let Some(slots) = self.meta().take(magazine_bytes::<S>(most)) {
                 (*shelf).add_to_depot(slots.cast().as_ptr());
-                (*cache).depot_bytes += bytes;
             }
         }
     }
@@ -435,12 +483,12 @@ impl<S: Slot> Heap<S> {
                 let magazine = &raw mut (*shelf).magazine;
                 self.put_back(magazine, index, (*magazine).len());
                 self.put_foreign(shelf, index);
-                self.drain_depot(shelf, index);
+                self.drain_depot(cache, index);
                 self.drain_inbox(shelf, index);
             }
         }
-        // SAFETY: the cache is the caller's own; it has no depots now.
-        unsafe { (*cache).depot_bytes = 0 };
+        // SAFETY: passed on.
+        unsafe { self.drain_kept(cache) };
     }
 
     /// Puts all chunks that were sent and not received back into their pools.
@@ -477,12 +525,16 @@ impl<S: Slot> Heap<S> {
 
     /// # Safety
     ///
-    /// The shelf is the caller's own, of the slab at `index`.
-    unsafe fn drain_depot(&mut self, shelf: *mut Shelf<S>, index: usize) {
-        let most = self.magazines.most(self.stride(index));
+    /// As [`drain`](Heap::drain).
+    unsafe fn drain_depot(&mut self, cache: *mut ThreadCache, index: usize) {
+        let stride = self.stride(index);
+        let most = self.magazines.most(stride);
         // SAFETY: a depot's block and its magazines' are taken for what they are.
         unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
             let Some((block, depot)) = (*shelf).take_depot() else { return };
+            let held_back = depot.magazines().count() * most as usize * stride;
+            (*cache).held_back = (*cache).held_back.saturating_sub(held_back);
             for (slots, full) in depot.magazines() {
                 if full {
                     self.put_chunks(slots, most, index);
@@ -499,15 +551,16 @@ impl<S: Slot> Heap<S> {
     ///
     /// # Safety
     ///
-    /// The magazine is the caller's own, of the slab at `index`.
-    unsafe fn grow_magazine(&mut self, magazine: *mut Magazine<S>, index: usize) -> bool {
+    /// As [`refill`](Heap::refill).
+    unsafe fn grow_magazine(&mut self, cache: *mut ThreadCache, index: usize) -> bool {
         let stride = self.stride(index);
         // SAFETY: the magazine is the caller's; old and new slots are blocks of
         // bookkeeping with room for `old` and `cap` slots.
         unsafe {
+            let magazine = ThreadCache::shelves::<S>(cache).magazine(index);
             let (old_slots, old, len) = ((*magazine).slots(), (*magazine).cap(), (*magazine).len());
             let cap = self.magazines.larger(old, stride);
-            if cap == old {
+            if cap == old || old > 0 && !self.may_hold_back(cache, (cap - old) as usize * stride) {
                 return false;
             }
             let Some(slots) = self.meta().take(magazine_bytes::<S>(cap)) else {

@@ -25,7 +25,7 @@ use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, Mis
 use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
-use crate::front::{Front, MARK_BYTES, clear_mark, has_mark, set_mark};
+use crate::front::{COMMON_BYTES, Front, MARK_BYTES, clear_mark, has_mark, set_mark};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::local::{Lane, Used, local};
@@ -74,7 +74,9 @@ impl Sharing {
         let ladder = config.ladder.clone();
         let mut heap = Heap::new(config, id, budget.clone(), LIVE);
         heap.exact = ladder.slabs().partition_point(|&slab| slab < MARK_BYTES).min(heap.pooled);
+        heap.common = ladder.slabs().partition_point(|&slab| slab < COMMON_BYTES);
         let front = Front {
+            common: heap.common,
             tag: AtomicU64::new(Tag::new(id, Kind::Live).as_number()),
             place: Place {
                 base: reservation.base().as_ptr(),
@@ -180,7 +182,10 @@ impl Sharing {
             return Ok(zero_if(zeroed, chunk));
         }
         if let Some(cache) = cache
-            && let Some(chunk) = self.front.alloc_from_depot(cache, layout)
+            && let Some(chunk) = self
+                .front
+                .alloc_from_depot(cache, layout)
+                .or_else(|| self.front.take_kept(cache, layout))
         {
             return Ok(zero_if(zeroed, chunk));
         }
@@ -300,7 +305,8 @@ impl Sharing {
     ) {
         let thread = self.thread();
         if let Some(cache) = self.front.cache(self.lane)
-            && self.front.free_to_depot(cache, address, size, align)
+            && (self.front.free_to_depot(cache, address, size, align)
+                || self.front.keep(cache, address, size, align))
         {
             return;
         }
@@ -325,11 +331,17 @@ impl Sharing {
         // the lock.
         unsafe {
             let index = (*found.descriptor).slab as usize;
+            let cache = self.cache(&mut heap, thread);
             if (*found.descriptor).pool.is_null() {
-                heap.free_extent(found.descriptor);
+                let bytes = (*found.descriptor).extent_bytes();
+                if !cache.is_null() {
+                    heap.make_room_to_keep(cache, index, bytes);
+                }
+                if cache.is_null() || !self.front.keep(cache, address, size, align) {
+                    heap.free_extent(found.descriptor);
+                }
                 return self.unlock(heap);
             }
-            let cache = self.cache(&mut heap, thread);
             if index < heap.exact || cache.is_null() {
                 heap.put_chunk(chunk, index);
                 return self.unlock(heap);

@@ -26,16 +26,18 @@ use core::sync::atomic::{AtomicPtr, AtomicU32};
 use crate::pool::{Pool, Slot};
 
 /// What a magazine of one slab holds at most, in bytes of chunks.
-const MAGAZINE_BYTES: usize = 32 << 10;
+const MAGAZINE_BYTES: usize = 64 << 10;
 /// And the part of the arena's capacity that this may be.
 const MAGAZINE_SHARE: usize = 256;
+/// A thread may hold back as much as this many magazines.
+const THREAD_MAGAZINES: usize = 16;
 /// And in chunks, at most and at least.
 const MAGAZINE_MOST: u32 = 128;
-const MAGAZINE_LEAST: u32 = 2;
+const MAGAZINE_LEAST: u32 = 4;
 /// A new magazine's room; it grows when it runs empty or full.
 const MAGAZINE_FIRST: u32 = 16;
 /// What a depot of one slab and thread holds at most, in bytes of chunks.
-const DEPOT_BYTES: usize = 256 << 10;
+const DEPOT_BYTES: usize = 512 << 10;
 /// And the part of the arena's capacity that this may be.
 const DEPOT_SHARE: usize = 2048;
 
@@ -155,7 +157,8 @@ impl<S: Slot> Magazine<S> {
 pub(crate) struct Shelf<S> {
     pub(crate) magazine: Magazine<S>,
     depot: *mut Depot<S>,
-    /// Chunks that this thread freed, of pools that are not its own.
+    /// Chunks that this thread freed, of pools that are not its own; on a shelf for extents,
+    /// those at hand.
     foreign: *mut Foreign<S>,
     /// Full magazines that other threads sent, with chunks of this shelf's pools.
     inbox: *mut S,
@@ -391,6 +394,23 @@ impl<S: Slot> Shelf<S> {
         true
     }
 
+    /// Takes the newest of the foreign chunks that `wanted` accepts.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn pop_foreign(&self, mut wanted: impl FnMut(S) -> bool) -> Option<S> {
+        let (slots, len, _) = self.foreign();
+        // SAFETY: the first `len` slots have chunks, and the block is this shelf's.
+        unsafe {
+            let at = (0..len as usize).rev().find(|&at| wanted(*slots.add(at)))?;
+            let found = *slots.add(at);
+            slots.add(at).copy_from(slots.add(at + 1), len as usize - at - 1);
+            (*self.foreign).len.store(len - 1, Relaxed);
+            Some(found)
+        }
+    }
+
     /// The foreign chunks: where they are, how many, and how many there is room for.
     pub(crate) fn foreign(&self) -> (*mut S, u32, u32) {
         if self.foreign.is_null() {
@@ -538,6 +558,11 @@ impl MagazineBounds {
             bytes: MAGAZINE_BYTES.min(capacity / MAGAZINE_SHARE),
             depot_bytes: DEPOT_BYTES.min(capacity / DEPOT_SHARE),
         }
+    }
+
+    /// What one thread may hold back of an arena however small its heap, in bytes.
+    pub(crate) fn share(self) -> usize {
+        self.bytes * THREAD_MAGAZINES
     }
 
     /// The most chunks of `stride` bytes that a magazine has room for.

@@ -217,11 +217,11 @@ impl Spans {
             (*last).set_tag(self.tail);
             let head = table.at(span.first);
             (*head).runs = span.runs;
-            (*head).prev = 0;
+            (*head).set_prev(0);
             (*head).next = next;
             (*head).set_tag(self.head);
             if next != 0 {
-                (*table.at(next)).prev = span.first;
+                (*table.at(next)).set_prev(span.first);
             }
         }
     }
@@ -235,9 +235,9 @@ impl Spans {
         // SAFETY: all three spans are in the store.
         unsafe {
             let head = table.at(span.first);
-            let (prev, next) = ((*head).prev, (*head).next);
+            let (prev, next) = ((*head).prev(), (*head).next);
             if next != 0 {
-                (*table.at(next)).prev = prev;
+                (*table.at(next)).set_prev(prev);
             }
             if prev != 0 {
                 (*table.at(prev)).next = next;

@@ -1,0 +1,170 @@
+//! Extents that a thread keeps at hand.
+//!
+//! An extent is taken and freed under the arena's lock, out of spans that merge and split.
+//! A program that uses buffers of a few sizes would take that way at every call. So a
+//! thread keeps the extents that it freed last, a few of each slab, on the shelf of their
+//! slab, and takes those back without a lock:
+//!
+//! ```text
+//! shelf of 131 KiB  │ 132 KiB │ 128 KiB │      at most KEPT_BYTES and KEPT_MOST a slab
+//! ```
+//!
+//! An extent at hand is charged, live to the heap, and marked as freed in its first word
+//! like any chunk on a shelf. Only a request for exactly its OS pages gets it, so that its
+//! length stays what a sized free expects.
+
+use core::alloc::Layout;
+use core::ptr::{self, NonNull};
+
+use crate::cache::ThreadCache;
+use crate::descriptor::{RUN, Tag};
+use crate::front::{Front, clear_mark, has_mark, set_mark};
+use crate::heap::{Heap, LARGEST_POOLED};
+use crate::place::Found;
+use crate::pool::{Bare, OS_PAGE, Slot};
+use crate::slab::{Shelf, foreign_bytes};
+
+/// The most extents of one slab that a thread keeps at hand,
+const KEPT_MOST: usize = 4;
+/// and the most bytes of them.
+const KEPT_BYTES: usize = 1 << 20;
+
+impl Front {
+    /// An extent from a shelf of this cache.
+    pub(crate) fn take_kept(
+        &self,
+        cache: *mut ThreadCache,
+        layout: Layout,
+    ) -> Option<NonNull<[u8]>> {
+        if layout.align() > RUN || !(LARGEST_POOLED + 1..=KEPT_BYTES).contains(&layout.size()) {
+            return None;
+        }
+        let bytes = layout.size().next_multiple_of(OS_PAGE);
+        // SAFETY: the lookup table lives as long as the arena's ladder; the cache is this
+        // thread's. What is on a shelf are live extents of this arena.
+        unsafe {
+            // Extents are on the shelf of their own length, not of what was asked for.
+            let index = (*self.lookup).first_at_least(bytes);
+            let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
+            let Bare(chunk) = (*shelf).pop_foreign(|Bare(chunk)| {
+                let found = self.place.find(Tag::from_number(self.tag()), chunk.addr());
+                found.is_some_and(|found| {
+                    (*found.descriptor).pool.is_null()
+                        && (*found.descriptor).extent_bytes() == bytes
+                })
+            })?;
+            clear_mark(chunk);
+            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), bytes))
+        }
+    }
+
+    /// Puts the extent at `address` on a shelf of this cache, if it is a live one, can have
+    /// been allocated for `size` and `align`, and there is room. An `align` of 0 says that
+    /// the layout is not known.
+    pub(crate) fn keep(
+        &self,
+        cache: *mut ThreadCache,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) -> bool {
+        // SAFETY: the place is the reservation's; what is found live may be read, and is this
+        // arena's to write once it is freed. The cache is this thread's.
+        unsafe {
+            let found = self.place.find(Tag::from_number(self.tag()), address);
+            let Some(Found { descriptor, chunk, .. }) = found else { return false };
+            if !(*descriptor).pool.is_null() || has_mark(chunk, self.key) {
+                return false;
+            }
+            let fits = align == 0
+                || align <= RUN && size.next_multiple_of(OS_PAGE) == (*descriptor).extent_bytes();
+            let shelf = ThreadCache::shelves::<Bare>(cache).at((*descriptor).slab as usize);
+            let kept = fits && (*shelf).push_foreign(Bare(chunk));
+            if kept {
+                set_mark(chunk, self.key);
+            }
+            kept
+        }
+    }
+}
+
+impl<S: Slot> Heap<S> {
+    /// Makes room for one more extent of `bytes` bytes on a cache's shelf for the slab at
+    /// `index`, unless it has enough.
+    ///
+    /// # Safety
+    ///
+    /// The cache is the caller's own.
+    pub(crate) unsafe fn make_room_to_keep(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+        bytes: usize,
+    ) {
+        // SAFETY: the caller's promise; blocks are taken for the room they have.
+        unsafe {
+            let shelf: *mut Shelf<S> = ThreadCache::shelves::<S>(cache).at(index);
+            let (slots, len, cap) = (*shelf).foreign();
+            let new_cap = cap + 1;
+            if len < cap
+                || new_cap as usize > KEPT_MOST
+                || new_cap as usize * bytes > KEPT_BYTES
+                || !self.may_hold_back(cache, bytes)
+            {
+                return;
+            }
+            let Some(block) = self.meta().take(foreign_bytes::<S>(new_cap)) else { return };
+            let old = (*shelf).replace_foreign(block, new_cap);
+            for at in 0..len as usize {
+                (*shelf).push_foreign(*slots.add(at));
+            }
+            if let Some(old) = old {
+                self.meta().give(old, foreign_bytes::<S>(cap));
+            }
+        }
+    }
+
+    /// Frees all extents that a cache has at hand.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached, and the cache is the caller's own.
+    pub(crate) unsafe fn drain_kept(&mut self, cache: *mut ThreadCache) {
+        let Some(reservation) = self.reservation() else { return };
+        for index in self.pooled..self.ladder.slabs().len() {
+            // SAFETY: the shelf is the caller's; what is on it are live extents of this arena.
+            unsafe {
+                let shelf = ThreadCache::shelves::<S>(cache).at(index);
+                while let Some(slot) = (*shelf).pop_foreign(|_| true) {
+                    if let Some(run) = reservation.run_of(slot.chunk().addr()) {
+                        self.free_extent(self.descriptor(run));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Bytes of the extents of the slab at `index` that threads have at hand, and how many
+    /// there are. While other threads are at work, theirs are counted a little before or
+    /// after.
+    pub(crate) fn kept(&self, index: usize) -> (usize, usize) {
+        let Some(reservation) = self.reservation() else { return (0, 0) };
+        let (mut bytes, mut count) = (0, 0);
+        let mut cache = self.caches;
+        // SAFETY: the list holds this arena's caches, and their shelves extents of it.
+        unsafe {
+            while !cache.is_null() {
+                let (slots, len, _) = (*ThreadCache::shelves::<S>(cache).at(index)).foreign();
+                for at in 0..len as usize {
+                    let chunk = ptr::read_volatile(slots.add(at)).chunk();
+                    if let Some(run) = reservation.run_of(chunk.addr()) {
+                        bytes += (*self.descriptor(run)).extent_bytes();
+                        count += 1;
+                    }
+                }
+                cache = (*cache).next;
+            }
+        }
+        (bytes, count)
+    }
+}
