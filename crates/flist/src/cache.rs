@@ -52,7 +52,7 @@ pub(crate) struct ThreadCache {
     /// The number of the thread it belongs to.
     pub(crate) thread: u64,
     pub(crate) next: *mut ThreadCache,
-    /// Bytes of chunks that it may hold back beyond the first room of its magazines.
+    /// Bytes of chunks that it may hold back beyond its magazines.
     pub(crate) held_back: usize,
 }
 

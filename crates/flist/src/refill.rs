@@ -21,9 +21,8 @@ use crate::leaving::Leaving;
 use crate::pool::{FREE, Pool, Slot, locate};
 use crate::slab::{Depot, Magazine, Shelf, Slab, foreign_bytes, magazine_bytes};
 
-/// What one thread may hold back beyond the first room of its magazines, in bytes of
-/// chunks: so much,
-const CACHE_BYTES: usize = 1 << 20;
+/// What one thread may hold back beyond its magazines, in bytes of chunks: so much,
+const CACHE_BYTES: usize = 2 << 20;
 /// or this part of the arena's heap.
 const CACHE_SHARE: usize = 8;
 
@@ -80,6 +79,8 @@ impl<S: Slot> Heap<S> {
             let wanted = ((*magazine).cap() / 2).max(1);
             let got = self.take_chunks(cache, index, (*magazine).slots(), wanted)?;
             (*magazine).set_len(got);
+            let most = (*magazine).cap();
+            (*shelf).fill_half(|slots| self.take_ready(cache, index, slots, most));
             if self.disorder != 0 {
                 shuffle((*magazine).slots(), got as usize, &mut self.disorder);
             }
@@ -129,6 +130,28 @@ impl<S: Slot> Heap<S> {
             }
         }
         Ok(got)
+    }
+
+    /// Takes exactly `wanted` chunks if one pool has them ready; else none.
+    ///
+    /// # Safety
+    ///
+    /// As [`take_chunks`](Heap::take_chunks).
+    unsafe fn take_ready(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+        slots: *mut S,
+        wanted: u32,
+    ) -> bool {
+        let from = self.refilled_from(cache, index);
+        // SAFETY: passed on; a pool in the list is alive.
+        unsafe {
+            let pool = (*ThreadCache::shelves::<S>(from).at(index)).listed;
+            !pool.is_null()
+                && (*pool).free >= wanted
+                && self.take_chunks(cache, index, slots, wanted) == Ok(wanted)
+        }
     }
 
     /// The cache whose pools serve `cache`: its own, except for slabs whose pools all share.
@@ -292,6 +315,11 @@ impl<S: Slot> Heap<S> {
                 return;
             }
             self.grow_depot(cache, index);
+            if (*shelf).is_depot_full() {
+                // Several at once, since the lock is worth more than their places.
+                let most = (*magazine).cap();
+                (*shelf).empty_half(|slots| self.put_chunks(slots, most, index));
+            }
             if !(*shelf).store() {
                 let cap = (*magazine).cap();
                 self.put_back(magazine, index, (cap / 2).max(1));
@@ -560,7 +588,7 @@ impl<S: Slot> Heap<S> {
             let magazine = ThreadCache::shelves::<S>(cache).magazine(index);
             let (old_slots, old, len) = ((*magazine).slots(), (*magazine).cap(), (*magazine).len());
             let cap = self.magazines.larger(old, stride);
-            if cap == old || old > 0 && !self.may_hold_back(cache, (cap - old) as usize * stride) {
+            if cap == old {
                 return false;
             }
             let Some(slots) = self.meta().take(magazine_bytes::<S>(cap)) else {

@@ -321,6 +321,40 @@ impl<S: Slot> Shelf<S> {
         depot.map_or(0, |depot| depot.full.load(Relaxed)) + u32::from(self.magazine.inbox_len)
     }
 
+    /// Empties half of the depot's full magazines, if it has more than one, by `take`, which
+    /// gets the slots of each.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's, and `take` does not use it.
+    pub(crate) unsafe fn empty_half(&mut self, mut take: impl FnMut(*mut S)) {
+        // SAFETY: a depot is this shelf's own.
+        let Some(depot) = (unsafe { self.depot.as_mut() }) else { return };
+        let full = depot.full.load(Relaxed);
+        for at in full / 2..full {
+            take(depot.slots[at as usize]);
+        }
+        depot.full.store(full / 2, Relaxed);
+    }
+
+    /// Fills up to half of the depot's magazines by `fill`, which gets the slots of an empty
+    /// one and says whether it filled them.
+    ///
+    /// # Safety
+    ///
+    /// As [`empty_half`](Shelf::empty_half).
+    pub(crate) unsafe fn fill_half(&mut self, mut fill: impl FnMut(*mut S) -> bool) {
+        // SAFETY: a depot is this shelf's own.
+        let Some(depot) = (unsafe { self.depot.as_mut() }) else { return };
+        let full = depot.full.load(Relaxed);
+        for at in full..u32::from(depot.have) / 2 {
+            if !fill(depot.slots[at as usize]) {
+                return;
+            }
+            depot.full.store(at + 1, Relaxed);
+        }
+    }
+
     /// Says that the depot, if there is one, gets no more magazines.
     ///
     /// # Safety
