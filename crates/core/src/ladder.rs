@@ -408,7 +408,10 @@ pub struct Table {
     pub alignment: usize,
     /// The slabs, ascending; past `count`, `usize::MAX`, where every search ends.
     pub slabs: [usize; MAX_SLABS + 1],
-    /// For a size up to 1 KiB, at `(size + 7) / 8`: where to begin looking.
+    /// Up to this size, in bytes, `small` has the slab itself: 1 KiB, or 0 if a slab below
+    /// that is no multiple of 8.
+    small_bytes: usize,
+    /// For a size up to 1 KiB, at `(size + 7) / 8`: the first slab of at least that.
     small: [u16; SMALL_ENTRIES],
     /// For larger sizes, at `bucket(size − 1)`: where to begin looking.
     buckets: [u16; BUCKETS],
@@ -419,6 +422,7 @@ impl Table {
         count: 0,
         alignment: 0,
         slabs: [usize::MAX; MAX_SLABS + 1],
+        small_bytes: 0,
         small: [0; SMALL_ENTRIES],
         buckets: [0; BUCKETS],
     };
@@ -463,6 +467,14 @@ impl Table {
         }
         self.alignment = 1 << union.trailing_zeros();
 
+        let mut whole = true;
+        let mut index = 0;
+        while index < self.count && self.slabs[index] <= SMALL_BYTES {
+            whole &= self.slabs[index] % 8 == 0;
+            index += 1;
+        }
+        self.small_bytes = if whole { SMALL_BYTES } else { 0 };
+
         let mut at = 0;
         let mut index = 0;
         while at < SMALL_ENTRIES {
@@ -489,6 +501,10 @@ impl Table {
     /// The position of the first slab of at least `size` bytes, or `count`.
     #[inline(always)]
     pub fn first_at_least(&self, size: usize) -> usize {
+        if size <= self.small_bytes {
+            // SAFETY: at most 1 KiB, so the entry is one of the table's.
+            return unsafe { *self.small.get_unchecked((size + 7) >> 3) } as usize;
+        }
         let mut index = if size <= SMALL_BYTES {
             self.small[(size + 7) >> 3] as usize
         } else if size <= MAX_CAPACITY {

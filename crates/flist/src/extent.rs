@@ -19,12 +19,16 @@ use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Kind, RUN, Tag};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
+use crate::os;
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
 use crate::reservation::Taken;
 use crate::spans::Span;
 
 /// The largest extent that stays with the arena when it is freed: 64 MiB.
 const LARGEST_KEPT: usize = 64 << 20;
+
+/// The least that is moved by its pages: 256 KiB. Below, a copy takes less than the call.
+const LEAST_MOVED: usize = 256 << 10;
 
 /// The largest alignment of a chunk: 4 GiB.
 pub(crate) const LARGEST_ALIGN: usize = 4 << 30;
@@ -57,7 +61,9 @@ impl<S: Slot> Heap<S> {
         let bytes = size.max(1).next_multiple_of(OS_PAGE);
         match self.try_take_extent(bytes, align) {
             // SAFETY: passed on.
-            Err(AllocError::Capacity { .. }) if unsafe { self.reclaim(cache) } > 0 => {
+            Err(AllocError::Capacity { .. } | AllocError::System { .. })
+                if unsafe { self.reclaim(cache) } > 0 =>
+            {
                 self.try_take_extent(bytes, align)
             }
             result => result,
@@ -223,6 +229,46 @@ impl<S: Slot> Heap<S> {
         self.count_extent(old_slab, -1, -(old_bytes as isize));
         self.count_extent(slab, 1, bytes as isize);
         Some(bytes)
+    }
+
+    /// Makes an extent one of at least `size` bytes at a multiple of `align` elsewhere, by
+    /// moving its pages and not its bytes; `None` if that is not worth it or not possible.
+    /// The old one is gone then.
+    ///
+    /// # Safety
+    ///
+    /// `descriptor` is that of one of this arena's extents, and the cache is the caller's
+    /// own, or null.
+    pub(crate) unsafe fn move_extent(
+        &mut self,
+        cache: *mut ThreadCache,
+        descriptor: *mut Descriptor,
+        size: usize,
+        align: usize,
+    ) -> Option<Extent> {
+        let reservation = self.reservation()?;
+        // SAFETY: the caller's promise.
+        let (from, bytes, runs) = unsafe {
+            ((*descriptor).start, (*descriptor).extent_bytes(), (*descriptor).runs as usize)
+        };
+        if bytes < LEAST_MOVED || size < bytes || reservation.is_strict() {
+            return None;
+        }
+        // SAFETY: passed on. The new extent is not in use yet, and both are whole OS pages.
+        unsafe {
+            let extent = self.take_extent(cache, size, align).ok()?;
+            // Whole runs, so that nothing is left in the old ones.
+            if !os::remap(from, runs * RUN, extent.start.as_ptr()) {
+                let run = reservation.run_of(extent.start.addr().get())?;
+                self.free_extent(self.descriptor(run));
+                return None;
+            }
+            let (span, bytes) = self.end_extent(descriptor);
+            self.refund(bytes);
+            self.runs -= span.runs as usize;
+            reservation.give_emptied(span);
+            Some(extent)
+        }
     }
 
     /// Takes the `runs` runs from `first` on, retained or the process's, if they are

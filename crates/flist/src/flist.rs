@@ -459,6 +459,16 @@ impl Flist {
         if let Some(len) = self.resize(address, layout.size(), layout.align())? {
             return Ok(Ok(NonNull::slice_from_raw_parts(chunk, len)));
         }
+        // SAFETY: called from outside; the heap calls nothing back. The chunk is live.
+        unsafe {
+            let heap = self.heap();
+            if (*found.descriptor).pool.is_null()
+                && let Some(extent) =
+                    heap.move_extent(self.cache(), found.descriptor, layout.size(), layout.align())
+            {
+                return Ok(Ok(NonNull::slice_from_raw_parts(extent.start, extent.bytes)));
+            }
+        }
         let old_len = self.len_of(address).ok_or(NotLive)?;
         let new = match self.try_alloc(layout) {
             Ok(new) => new,
@@ -505,7 +515,9 @@ unsafe impl Mallocer for Flist {
             let lookup = unsafe { &*self.front.lookup };
             let index = lookup.first_at_least(layout.size());
             if let Some(chunk) = self.pop(index) {
-                return Ok(NonNull::slice_from_raw_parts(chunk, lookup.slabs[index]));
+                // SAFETY: an index that had a chunk is one of the ladder's.
+                let len = unsafe { *lookup.slabs.get_unchecked(index) };
+                return Ok(NonNull::slice_from_raw_parts(chunk, len));
             }
         }
         self.alloc_slow(layout, false)

@@ -95,7 +95,8 @@ impl Front {
             let shelves = ThreadCache::shelves(cache);
             let Bare(chunk) = (*shelves.magazine(index)).pop()?;
             clear_mark(chunk);
-            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), lookup.slabs[index]))
+            let len = *lookup.slabs.get_unchecked(index);
+            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len))
         }
     }
 
@@ -169,7 +170,7 @@ impl Front {
 
     /// Finds the live chunk at `address` in a pool whose chunks carry marks, or an extent.
     #[inline(always)]
-    fn find(&self, address: usize) -> Option<Found> {
+    pub(crate) fn find(&self, address: usize) -> Option<Found> {
         // SAFETY: the place is the reservation's. A chunk that is out of its pool may be
         // read, and those under this tag are long enough for a mark.
         unsafe {
@@ -201,13 +202,20 @@ impl Front {
     }
 }
 
+/// Looks at the upper half first: a program that has just written two halves of the word
+/// would make a load of the whole wait for both stores to leave the processor.
+///
 /// # Safety
 ///
 /// The chunk is out of its pool and has room for a mark.
 #[inline(always)]
 pub(crate) unsafe fn has_mark(chunk: *mut u8, key: u64) -> bool {
+    let mark = key ^ chunk.addr() as u64;
     // SAFETY: the caller's promise.
-    unsafe { chunk.cast::<u64>().read_unaligned() == key ^ chunk.addr() as u64 }
+    unsafe {
+        chunk.add(4).cast::<u32>().read_unaligned() == (mark >> 32) as u32
+            && chunk.cast::<u64>().read_unaligned() == mark
+    }
 }
 
 /// # Safety

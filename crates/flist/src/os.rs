@@ -81,6 +81,24 @@ pub(crate) unsafe fn decommit(start: *mut u8, bytes: usize, strict: bool) -> boo
     unsafe { libc::madvise(start.cast(), bytes, libc::MADV_DONTNEED) == 0 }
 }
 
+/// Moves the pages of a range to another one, whose own go away; the old one reads as
+/// zero then. `false` if the system cannot (Linux before 5.7); then nothing has changed.
+///
+/// # Safety
+///
+/// Both ranges are whole OS pages within one reservation, committed, and do not overlap;
+/// what the new one holds is not in use.
+pub(crate) unsafe fn remap(from: *mut u8, bytes: usize, to: *mut u8) -> bool {
+    if refused() {
+        return false;
+    }
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
+    // SAFETY: the caller's promise: the range that is replaced is ours.
+    let moved =
+        unsafe { libc::mremap(from.cast(), bytes, bytes, flags, to.cast::<libc::c_void>()) };
+    moved != libc::MAP_FAILED
+}
+
 /// Backs a range with pages now, in one call instead of a fault for each page. Where
 /// the system cannot (Linux before 5.14), they come with the first touch, as ever.
 ///

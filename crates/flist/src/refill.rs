@@ -48,7 +48,9 @@ impl<S: Slot> Heap<S> {
         // SAFETY: passed on.
         unsafe {
             match self.try_refill(cache, index) {
-                Err(AllocError::Capacity { .. }) if self.reclaim(cache) > 0 => {
+                Err(AllocError::Capacity { .. } | AllocError::System { .. })
+                    if self.reclaim(cache) > 0 =>
+                {
                     self.try_refill(cache, index)
                 }
                 result => result,

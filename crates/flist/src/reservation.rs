@@ -258,6 +258,21 @@ impl Reservation {
         unsafe { store.put(self.descriptors, span) };
     }
 
+    /// Gives a span back whose contents are gone already: it reads as zero.
+    ///
+    /// # Safety
+    ///
+    /// As [`give`](Reservation::give).
+    pub(crate) unsafe fn give_emptied(&self, span: Span) {
+        // SAFETY: passed on.
+        unsafe { self.free.lock().clean.put(self.descriptors, span) };
+    }
+
+    /// Whether memory must be committed before it is used.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
     /// Gives all that released arenas left back to the system; returns how many bytes.
     pub(crate) fn trim(&self) -> usize {
         let mut free = self.free.lock();

@@ -427,8 +427,14 @@ impl Sharing {
             }
             // Whether a pool's chunk has the right size, no lock is needed to see.
             let slab = (*found.descriptor).slab as usize;
-            let same = self.ladder.find(size, align).is_some_and(|index| index.get() == slab);
-            same.then(|| self.ladder.slabs()[slab])
+            let len = (*found.descriptor).chunk_len();
+            // A slab that is aligned far enough needs no closer look.
+            let same = if align <= self.front.alignment {
+                (*self.front.lookup).first_at_least(size) == slab
+            } else {
+                self.ladder.find(size, align).is_some_and(|index| index.get() == slab)
+            };
+            same.then_some(len)
         }
     }
 
@@ -439,20 +445,42 @@ impl Sharing {
         address: usize,
         layout: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        let found = match self.front.find(address) {
+            Some(found) => found,
+            None => self.find_or_tell(operation, address),
+        };
         // SAFETY: a live chunk of this arena; a moved one does not overlap it.
         unsafe {
-            let found = self.find_or_tell(operation, address);
             let chunk = NonNull::new_unchecked(found.chunk);
             if let Some(len) = self.resize_found(found, layout.size(), layout.align()) {
                 return Ok(NonNull::slice_from_raw_parts(chunk, len));
             }
-            let old_len = found.len(&self.ladder);
+            let old_len = (*found.descriptor).chunk_len();
+            if (*found.descriptor).pool.is_null()
+                && let Some(extent) = self.move_extent(found, layout)
+            {
+                return Ok(extent);
+            }
             let new = self.alloc(self.lane, layout)?;
             let bytes = old_len.min(layout.size());
             new.cast::<u8>().copy_from_nonoverlapping(chunk, bytes);
             self.free(self.lane, operation, address);
             Ok(new)
         }
+    }
+
+    /// # Safety
+    ///
+    /// The extent was found live in this arena.
+    unsafe fn move_extent(&self, found: Found, layout: Layout) -> Option<NonNull<[u8]>> {
+        let thread = self.thread();
+        let mut heap = self.heap.lock();
+        let cache = self.cache(&mut heap, thread);
+        // SAFETY: passed on; the cache is this thread's, or used under the lock.
+        let extent =
+            unsafe { heap.move_extent(cache, found.descriptor, layout.size(), layout.align())? };
+        self.unlock(heap);
+        Some(NonNull::slice_from_raw_parts(extent.start, extent.bytes))
     }
 
     /// Whether `address` lies where this process's arenas have their chunks.
