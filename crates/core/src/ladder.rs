@@ -470,7 +470,7 @@ impl Table {
         let mut whole = true;
         let mut index = 0;
         while index < self.count && self.slabs[index] <= SMALL_BYTES {
-            whole &= self.slabs[index] % 8 == 0;
+            whole &= self.slabs[index].is_multiple_of(8);
             index += 1;
         }
         self.small_bytes = if whole { SMALL_BYTES } else { 0 };
