@@ -60,8 +60,8 @@ impl<S: Slot> Heap<S> {
         self.decay();
         let bytes = size.max(1).next_multiple_of(OS_PAGE);
         match self.try_take_extent(bytes, align) {
-            // SAFETY: passed on.
             Err(AllocError::Capacity { .. } | AllocError::System { .. })
+                // SAFETY: passed on.
                 if unsafe { self.reclaim(cache) } > 0 =>
             {
                 self.try_take_extent(bytes, align)
