@@ -33,7 +33,7 @@ use crate::spans::Spans;
 use crate::statistics::Seen;
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
-pub(crate) const LARGEST_POOLED: usize = 32 << 10;
+pub(crate) const LARGEST_POOLED: usize = 64 << 10;
 
 /// A new pool has room for this many chunks at least, where the limits allow.
 const LEAST_CHUNKS: usize = 8;
