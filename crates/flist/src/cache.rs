@@ -19,7 +19,7 @@ use mallocer_core::MAX_SLABS;
 
 use crate::heap::Heap;
 use crate::pool::{Bare, Slot};
-use crate::slab::{Shelf, Shelves};
+use crate::shelf::{Shelf, Shelves};
 
 /// The number under which the one-thread arena has its cache.
 pub(crate) const ONLY: u64 = 1;

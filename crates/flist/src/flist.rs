@@ -37,7 +37,8 @@ use crate::place::{Found, Place};
 use crate::pool::{CACHED, LIVE, Marked, OS_PAGE};
 use crate::primitive::{AtomicU64, process_wide};
 use crate::reservation::Reservation;
-use crate::slab::{Shelves, Slab};
+use crate::shelf::Shelves;
+use crate::slab::Slab;
 use crate::statistics::{Block, Statistics};
 
 /// A new arena's id. Ids are never used again.

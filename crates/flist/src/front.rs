@@ -1,8 +1,10 @@
 //! What a thread does in a shared arena without a lock: the fast paths.
 //!
-//! A thread allocates from its own magazine of a slab, and frees to it, whichever thread
-//! allocated the chunk. What the fast paths read of the arena is one cache line, which
-//! nobody writes after the arena was made, except for its tag, at a release.
+//! A thread allocates from its own magazine of a slab, and frees to its own shelf of it,
+//! whichever thread allocated the chunk: to the magazine if the chunk's pool is its own (or
+//! everybody's), else to the chunks that it gathers for other threads. What the fast paths
+//! read of the arena is one cache line, which nobody writes after the arena was made, except
+//! for its tag, at a release.
 //!
 //! # Freed twice
 //!
@@ -19,6 +21,9 @@
 //! is freed twice; that other data equals it has a chance of 2⁻⁶³. If the program
 //! overwrites the mark of a chunk that it freed, or two threads free it at once, the
 //! second free passes, and is found when the second copy reaches the pools.
+//!
+//! A chunk that was never handed out has no mark either. Chunks of a pool are handed out in
+//! address order the first time, so its descriptor says up to which number they were.
 //!
 //! Slabs below eight bytes have no room for a mark. Their pools have another kind of
 //! descriptor, which no fast path takes for its own: their state bytes are exact, under

@@ -24,11 +24,12 @@ use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, Tag};
 use crate::leaving::Leaving;
 use crate::locate::Home;
+use crate::magazine::MagazineBounds;
 use crate::meta::Meta;
 use crate::os;
 use crate::pool::{OS_PAGE, Pool, Slot, reciprocal};
 use crate::reservation::{Reservation, Taken};
-use crate::slab::{MagazineBounds, Slab};
+use crate::slab::Slab;
 use crate::spans::Spans;
 use crate::statistics::Seen;
 

@@ -22,7 +22,7 @@ use crate::front::{Front, clear_mark, has_mark, set_mark};
 use crate::heap::{Heap, LARGEST_POOLED};
 use crate::place::Found;
 use crate::pool::{Bare, OS_PAGE, Slot};
-use crate::slab::{Shelf, foreign_bytes};
+use crate::shelf::{Shelf, foreign_bytes};
 
 /// The most extents of one slab that a thread keeps at hand,
 const KEPT_MOST: usize = 4;

@@ -13,9 +13,10 @@
 //! | `spans` | free address space, best fit, merged |
 //! | `reservation` | the address space of the process |
 //! | `meta` | memory for bookkeeping |
-//! | `pool`, `slab` | chunks of one size, and the magazines in front of them |
+//! | `pool`, `slab` | chunks of one size; their counts |
+//! | `magazine`, `shelf` | short stacks of ready chunks; what a thread has of a slab |
 //! | `heap`, `extent`, `kept` | one arena's pools and large chunks, on its budget; those at hand |
-//! | `refill`, `leaving` | chunks between magazines and pools; memory that is given back |
+//! | `refill`, `flush`, `leaving` | chunks between shelves and pools; memory that is given back |
 //! | `statistics` | what a heap has seen, and what it is made of |
 //! | `clusters` | chunks that are ready before they are asked for |
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
@@ -48,6 +49,7 @@ mod clusters;
 mod descriptor;
 mod extent;
 mod flist;
+mod flush;
 mod front;
 #[cfg(not(mallocer_loom))]
 mod global;
@@ -58,6 +60,7 @@ mod leaving;
 mod local;
 mod locate;
 mod lock;
+mod magazine;
 mod meta;
 mod misuse;
 #[cfg(all(test, mallocer_loom))]
@@ -74,6 +77,7 @@ mod registry;
 mod reservation;
 mod shared;
 mod sharing;
+mod shelf;
 mod slab;
 mod spans;
 mod statistics;

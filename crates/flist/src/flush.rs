@@ -1,0 +1,403 @@
+//! Chunks by the batch, from magazines to pools and to other threads.
+//!
+//! ```text
+//! magazine ──full──▶ depot ──full──▶ pools
+//! foreign chunks ──▶ their owner's inbox, or pools
+//! a thread that ends, a purge ──▶ everything to pools
+//! ```
+//!
+//! Every chunk that reaches its pool is looked at once more: one that is there already was
+//! freed twice, and is noted for whoever ends the slow path to tell.
+
+use core::ptr::NonNull;
+
+use mallocer_core::{Misuse, MisuseKind};
+
+use crate::cache::ThreadCache;
+use crate::descriptor::RUN_SHIFT;
+use crate::heap::Heap;
+use crate::leaving::Leaving;
+use crate::magazine::{Magazine, magazine_bytes};
+use crate::pool::{FREE, Pool, Slot, locate};
+use crate::shelf::{Depot, Shelf, foreign_bytes};
+use crate::slab::Slab;
+
+/// What one thread may hold back beyond its magazines, in bytes of chunks: so much,
+const CACHE_BYTES: usize = 2 << 20;
+/// or this part of the arena's heap.
+const CACHE_SHARE: usize = 8;
+
+impl<S: Slot> Heap<S> {
+    /// Makes room in a cache's full magazine of the slab at `index`.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    pub(crate) unsafe fn flush(&mut self, cache: *mut ThreadCache, index: usize) {
+        self.decay();
+        // SAFETY: the magazine is the caller's; a block taken for it has its room.
+        unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            let magazine = &raw mut (*shelf).magazine;
+            if self.grow_magazine(cache, index) {
+                return;
+            }
+            self.grow_depot(cache, index);
+            if (*shelf).is_depot_full() {
+                // Several at once, since the lock is worth more than their places.
+                let most = (*magazine).cap();
+                (*shelf).empty_half(|slots| self.put_chunks(slots, most, index));
+            }
+            if !(*shelf).store() {
+                let cap = (*magazine).cap();
+                self.put_back(magazine, index, (cap / 2).max(1));
+            }
+        }
+    }
+
+    /// Whether a cache may hold back `bytes` more than it does; if so, it is counted.
+    ///
+    /// # Safety
+    ///
+    /// The cache is the caller's own.
+    pub(crate) unsafe fn may_hold_back(&mut self, cache: *mut ThreadCache, bytes: usize) -> bool {
+        let limit = (self.heap / CACHE_SHARE).max(CACHE_BYTES.min(self.magazines.share()));
+        // SAFETY: the caller's promise.
+        unsafe {
+            let fits = (*cache).held_back + bytes <= limit;
+            if fits {
+                (*cache).held_back += bytes;
+            }
+            fits
+        }
+    }
+
+    /// Adds an empty magazine to the depot of a cache's shelf, if it may have more.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    unsafe fn grow_depot(&mut self, cache: *mut ThreadCache, index: usize) {
+        let stride = self.stride(index);
+        let slab = self.slab(index);
+        let (most, depot_most) = (u32::from(slab.magazine_most), u32::from(slab.depot_most));
+        let bytes = most as usize * stride;
+        // SAFETY: the caller's promise; the blocks are taken for what they are used for.
+        unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            if (*shelf).magazine.cap() != most {
+                return;
+            }
+            if (*shelf).depot_len().unwrap_or(0) >= depot_most || !self.may_hold_back(cache, bytes)
+            {
+                return (*shelf).close_depot();
+            }
+            if (*shelf).depot_len().is_none() {
+                let Some(block) = self.meta().take(size_of::<Depot<S>>()) else { return };
+                (*shelf).set_depot(block);
+            }
+            if let Some(slots) = self.meta().take(magazine_bytes::<S>(most)) {
+                (*shelf).add_to_depot(slots.cast().as_ptr());
+            }
+        }
+    }
+
+    /// Makes room among a cache's foreign chunks of the slab at `index`: those that are of
+    /// one living thread go to its depot, others to their pools.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    pub(crate) unsafe fn flush_foreign(&mut self, cache: *mut ThreadCache, index: usize) {
+        self.decay();
+        let most = self.magazines.most(self.stride(index));
+        // SAFETY: the shelf is the caller's, and its slots have the room it says. The owner's
+        // depot is changed under the lock.
+        unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            let (slots, len, cap) = (*shelf).foreign();
+            if cap < most {
+                let new_cap = self.magazines.larger(cap, self.stride(index));
+                let Some(larger) = self.meta().take(foreign_bytes::<S>(new_cap)) else {
+                    return self.put_foreign(shelf, index);
+                };
+                let old = (*shelf).replace_foreign(larger, new_cap);
+                for at in 0..len as usize {
+                    (*shelf).push_foreign(*slots.add(at));
+                }
+                if let Some(old) = old {
+                    self.meta().give(old, foreign_bytes::<S>(cap));
+                }
+                return;
+            }
+            let owner = self.common_owner(slots, len).filter(|&owner| !(*owner).is_left());
+            if let Some(owner) = owner {
+                let theirs = ThreadCache::shelves::<S>(owner).at(index);
+                if self.send(theirs, slots, len, index) {
+                    return (*shelf).clear_foreign();
+                }
+            }
+            self.put_foreign(shelf, index);
+        }
+    }
+
+    /// Sends full many chunks to the inbox of a shelf, which they belong to; `false` if it
+    /// takes no more.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is this arena's, of the slab at `index`, and all of the chunks are of its
+    /// pools, and in no other place.
+    unsafe fn send(
+        &mut self,
+        shelf: *mut Shelf<S>,
+        slots: *const S,
+        count: u32,
+        index: usize,
+    ) -> bool {
+        let slab = self.slab(index);
+        let (most, depot_most) = (u32::from(slab.magazine_most), slab.depot_most);
+        if count != most {
+            return false;
+        }
+        let Some(block) = self.meta().take(magazine_bytes::<S>(count)) else { return false };
+        let copy = block.cast::<S>().as_ptr();
+        // SAFETY: the block has room for as many, and a link.
+        unsafe {
+            copy.copy_from_nonoverlapping(slots, count as usize);
+            let sent = (*shelf).send(copy, count, depot_most);
+            if !sent {
+                self.meta().give(block, magazine_bytes::<S>(count));
+            }
+            sent
+        }
+    }
+
+    /// The cache whose pools all these chunks are of, if it is one.
+    ///
+    /// # Safety
+    ///
+    /// They were chunks of this arena's pools.
+    unsafe fn common_owner(&self, slots: *const S, count: u32) -> Option<*mut ThreadCache> {
+        let reservation = self.reservation()?;
+        let (base, table) = (reservation.base().addr().get(), reservation.descriptors());
+        // SAFETY: the caller's promise: so every chunk's run has a descriptor.
+        let owner_of = |at: u32| unsafe {
+            let chunk = (*slots.add(at as usize)).chunk();
+            (*table.at(((chunk.addr() - base) >> RUN_SHIFT) as u32)).owner()
+        };
+        let first = (count > 0).then(|| owner_of(0)).filter(|owner| !owner.is_null())?;
+        (1..count).all(|at| owner_of(at) == first).then_some(first)
+    }
+
+    /// Puts a shelf's foreign chunks back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the caller's own, of the slab at `index`.
+    unsafe fn put_foreign(&mut self, shelf: *mut Shelf<S>, index: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (slots, len, _) = (*shelf).foreign();
+            self.put_chunks(slots, len, index);
+            (*shelf).clear_foreign();
+        }
+    }
+
+    /// Puts all chunks that a cache holds back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached, and the cache is the caller's own.
+    pub(crate) unsafe fn drain(&mut self, cache: *mut ThreadCache) {
+        for index in 0..self.pooled {
+            // SAFETY: passed on; the index is one of the ladder's.
+            unsafe {
+                let shelf = ThreadCache::shelves::<S>(cache).at(index);
+                let magazine = &raw mut (*shelf).magazine;
+                self.put_back(magazine, index, (*magazine).len());
+                self.put_foreign(shelf, index);
+                self.drain_depot(cache, index);
+                self.drain_inbox(shelf, index);
+            }
+        }
+        // SAFETY: passed on.
+        unsafe { self.drain_kept(cache) };
+    }
+
+    /// Puts all chunks that were sent and not received back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached.
+    pub(crate) unsafe fn drain_inboxes(&mut self) {
+        let mut cache = self.caches;
+        // SAFETY: the list holds this arena's caches, whose inboxes change under the lock.
+        unsafe {
+            while !cache.is_null() {
+                for index in 0..self.pooled {
+                    self.drain_inbox(ThreadCache::shelves::<S>(cache).at(index), index);
+                }
+                cache = (*cache).next;
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The shelf is one of this arena's, of the slab at `index`.
+    unsafe fn drain_inbox(&mut self, shelf: *mut Shelf<S>, index: usize) {
+        let most = self.magazines.most(self.stride(index));
+        // SAFETY: what is in an inbox are full magazines' slots, each a block of its room.
+        unsafe {
+            while let Some(slots) = (*shelf).receive(most) {
+                self.put_chunks(slots.as_ptr(), most, index);
+                self.meta().give(slots.cast(), magazine_bytes::<S>(most));
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`drain`](Heap::drain).
+    unsafe fn drain_depot(&mut self, cache: *mut ThreadCache, index: usize) {
+        let stride = self.stride(index);
+        let most = self.magazines.most(stride);
+        // SAFETY: a depot's block and its magazines' are taken for what they are.
+        unsafe {
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            let Some((block, depot)) = (*shelf).take_depot() else { return };
+            let held_back = depot.magazines().count() * most as usize * stride;
+            (*cache).held_back = (*cache).held_back.saturating_sub(held_back);
+            for (slots, full) in depot.magazines() {
+                if full {
+                    self.put_chunks(slots, most, index);
+                }
+                if let Some(slots) = NonNull::new(slots) {
+                    self.meta().give(slots.cast(), magazine_bytes::<S>(most));
+                }
+            }
+            self.meta().give(block, size_of::<Depot<S>>());
+        }
+    }
+
+    /// Puts the `count` oldest chunks of a magazine back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// The magazine is the caller's own, of the slab at `index`, and has as many.
+    unsafe fn put_back(&mut self, magazine: *mut Magazine<S>, index: usize, count: u32) {
+        if count == 0 {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            debug_assert!(count <= (*magazine).len());
+            let slots = (*magazine).slots();
+            self.put_chunks(slots, count, index);
+            let rest = (*magazine).len() - count;
+            if rest > 0 {
+                slots.copy_from(slots.add(count as usize), rest as usize);
+            }
+            (*magazine).set_len(rest);
+        }
+    }
+
+    /// Puts one chunk back into its pool, or notes that it is there already.
+    ///
+    /// # Safety
+    ///
+    /// The slot was a chunk of a pool of the slab at `index`.
+    pub(crate) unsafe fn put_chunk(&mut self, slot: S, index: usize) {
+        // SAFETY: passed on.
+        unsafe { self.put_chunks(&slot, 1, index) };
+    }
+
+    /// Puts `count` chunks back into their pools. Notes a chunk that is there already.
+    ///
+    /// Chunks that were freed at random come from another pool each: no branch here
+    /// depends on which.
+    ///
+    /// # Safety
+    ///
+    /// All were chunks of pools of the slab at `index`.
+    unsafe fn put_chunks(&mut self, slots: *const S, count: u32, index: usize) {
+        let Some(reservation) = self.reservation() else { return };
+        let base = reservation.base().addr().get();
+        let table = reservation.descriptors();
+        let tag = self.pool_tag(index);
+        let slab: *mut Slab = self.slab(index);
+        for at in 0..count as usize {
+            // SAFETY: the chunk's run has a descriptor. If that is of a pool of this arena,
+            // and leads from a chunk to the same state, the chunk is one of that pool.
+            unsafe {
+                let slot = *slots.add(at);
+                let one = table.at(((slot.chunk().addr() - base) >> RUN_SHIFT) as u32);
+                let (start, states) = ((*one).start.addr(), (*one).states);
+                let (place, exact) =
+                    locate(slot.chunk().addr().wrapping_sub(start), (*one).reciprocal);
+                let state = states.wrapping_add(place);
+                // A chunk that was freed twice may come when it is in its pool already, or
+                // its pool is gone.
+                let known =
+                    (*one).tag() == tag && exact && slot.may_have(state) && !(*one).pool.is_null();
+                if !known || *state == FREE {
+                    self.note_twice(slot.chunk().addr(), index);
+                    continue;
+                }
+                self.put_known((*one).pool, place as u32, slab);
+            }
+        }
+    }
+
+    /// Puts a chunk back that is known to be out of its pool.
+    ///
+    /// # Safety
+    ///
+    /// There is a chunk number `place` of `pool`, which is one of `slab`, one of this
+    /// arena's; the pool may be gone afterwards.
+    #[inline(always)]
+    pub(crate) unsafe fn put_known(&mut self, pool: *mut Pool, place: u32, slab: *mut Slab) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            (*pool).put(place);
+            (*slab).free += 1;
+            if !(*pool).listed || (*pool).is_empty() {
+                self.note_put(pool, slab);
+            }
+        }
+    }
+
+    /// Notes that the chunk at `address` was freed twice. In words at once: what comes
+    /// next may dissolve its pool.
+    #[cold]
+    fn note_twice(&mut self, address: usize, index: usize) {
+        let mut misuse = Misuse::new(MisuseKind::DoubleFree, "free", address);
+        misuse.chunk = Some(address);
+        misuse.slab = Some(self.ladder.slabs()[index]);
+        self.twice = Some(misuse);
+    }
+
+    /// Lists a pool that chunks came back to, or dissolves it.
+    ///
+    /// # Safety
+    ///
+    /// The pool is one of `slab`, which is this arena's, and is not used by the caller
+    /// afterwards.
+    #[cold]
+    unsafe fn note_put(&mut self, pool: *mut Pool, slab: *mut Slab) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !(*pool).listed {
+                let owner = ThreadCache::shelves::<S>((*pool).owner);
+                (*owner.at((*pool).slab as usize)).list(pool);
+            }
+            let full_grown = (*pool).ready == (*pool).count;
+            let others = (*slab).free - (*pool).free as usize;
+            let enough = usize::from((*slab).magazine_most);
+            if (*pool).is_empty() && full_grown && others >= enough && !(*pool).kept {
+                self.retire(pool, Leaving::Retained);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Magazines: short stacks of chunks that are ready.
+//!
+//! ```text
+//!           │ 0 │ 1 │ … │   │ …            │ link
+//! base ──────▲            ▲ top             ▲ limit
+//!                         the next chunk to hand out is the one below
+//! ```
+//!
+//! Three pointers instead of one, a length and a room: the fast paths compare and store
+//! one of them, and compute no address. The link is used while a magazine is on its way to
+//! another thread (see `shelf`). Magazines are Bonwick and Adams's ("Magazines and Vmem",
+//! 2001).
+
+use core::ops::RangeInclusive;
+use core::ptr;
+use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::pool::Slot;
+use crate::shelf::DEPOT_MOST;
+
+/// What a magazine of one slab holds at most, in bytes of chunks.
+const MAGAZINE_BYTES: usize = 64 << 10;
+/// And the part of the arena's capacity that this may be.
+const MAGAZINE_SHARE: usize = 256;
+/// A thread may hold back as much as this many magazines.
+const THREAD_MAGAZINES: usize = 16;
+/// And in chunks, at most and at least.
+const MAGAZINE_MOST: u32 = 128;
+const MAGAZINE_LEAST: u32 = 4;
+/// A new magazine's room; it grows when it runs empty or full.
+const MAGAZINE_FIRST: u32 = 16;
+/// What a depot of one slab and thread holds at most, in bytes of chunks.
+const DEPOT_BYTES: usize = 512 << 10;
+/// And the part of the arena's capacity that this may be.
+const DEPOT_SHARE: usize = 2048;
+
+/// A stack of chunks of one slab. All zero bytes is one without room.
+#[repr(C)]
+pub(crate) struct Magazine<S> {
+    /// Behind the last chunk. Only its thread changes it (by a plain load and a plain
+    /// store); other threads read it for statistics.
+    top: AtomicPtr<S>,
+    base: *mut S,
+    limit: *mut S,
+    /// The smallest request that the slab serves, in bytes, and how many sizes it
+    /// serves: for a sized free. None as long as there is no room, or if they are too
+    /// many.
+    least: u32,
+    sizes: u16,
+    /// How many pools were made for its shelf, no more than can be counted; and how many
+    /// magazines are in the shelf's inbox. They are here because there is room.
+    pub(crate) pools: u8,
+    pub(crate) inbox_len: u8,
+}
+
+impl<S: Slot> Magazine<S> {
+    pub(crate) const fn empty() -> Magazine<S> {
+        let null = ptr::null_mut;
+        let top = AtomicPtr::new(null());
+        let (base, limit) = (null(), null());
+        Magazine { top, base, limit, least: 0, sizes: 0, pools: 0, inbox_len: 0 }
+    }
+
+    /// Says which sizes the slab serves.
+    pub(crate) fn set_sizes(&mut self, sizes: RangeInclusive<usize>) {
+        self.least = *sizes.start() as u32;
+        self.sizes = u16::try_from(sizes.end() - sizes.start() + 1).unwrap_or(0);
+    }
+
+    /// Whether the slab serves `size` bytes; `false` also if that is not known yet.
+    #[inline(always)]
+    pub(crate) fn serves(&self, size: usize) -> bool {
+        size.wrapping_sub(self.least as usize) < self.sizes as usize
+    }
+
+    /// How many chunks there are.
+    pub(crate) fn len(&self) -> u32 {
+        ((self.top.load(Relaxed).addr() - self.base.addr()) / size_of::<S>()) as u32
+    }
+
+    /// How many chunks there is room for.
+    pub(crate) fn cap(&self) -> u32 {
+        ((self.limit.addr() - self.base.addr()) / size_of::<S>()) as u32
+    }
+
+    /// The slots, from the oldest chunk on; null if there is no room.
+    pub(crate) fn slots(&self) -> *mut S {
+        self.base
+    }
+
+    /// Says that the first `len` slots have chunks.
+    pub(crate) fn set_len(&self, len: u32) {
+        debug_assert!(len <= self.cap());
+        self.top.store(self.base.wrapping_add(len as usize), Relaxed);
+    }
+
+    /// Goes on with other slots, of which there are `cap`; the first `len` have chunks.
+    pub(crate) fn replace(&mut self, slots: *mut S, cap: u32, len: u32) {
+        self.base = slots;
+        self.limit = slots.wrapping_add(cap as usize);
+        self.set_len(len);
+    }
+
+    /// Takes the newest chunk.
+    ///
+    /// # Safety
+    ///
+    /// The magazine is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn pop(&self) -> Option<S> {
+        let top = self.top.load(Relaxed);
+        if top == self.base {
+            return None;
+        }
+        // SAFETY: above its base there is a chunk below the top.
+        unsafe {
+            let last = top.sub(1);
+            self.top.store(last, Relaxed);
+            Some(*last)
+        }
+    }
+
+    /// Adds a chunk; `false` if the magazine is full.
+    ///
+    /// # Safety
+    ///
+    /// The magazine is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, slot: S) -> bool {
+        let top = self.top.load(Relaxed);
+        if top == self.limit {
+            return false;
+        }
+        // SAFETY: below its limit there is a slot at the top.
+        unsafe {
+            top.write(slot);
+            self.top.store(top.add(1), Relaxed);
+        }
+        true
+    }
+}
+
+/// Bounds of the magazines of an arena, in bytes of chunks.
+#[derive(Clone, Copy)]
+pub(crate) struct MagazineBounds {
+    bytes: usize,
+    depot_bytes: usize,
+}
+
+impl MagazineBounds {
+    /// Those of an arena with `capacity` bytes: what magazines hold back must stay a
+    /// small part of it.
+    pub(crate) fn new(capacity: usize) -> MagazineBounds {
+        MagazineBounds {
+            bytes: MAGAZINE_BYTES.min(capacity / MAGAZINE_SHARE),
+            depot_bytes: DEPOT_BYTES.min(capacity / DEPOT_SHARE),
+        }
+    }
+
+    /// What one thread may hold back of an arena however small its heap, in bytes.
+    pub(crate) fn share(self) -> usize {
+        self.bytes * THREAD_MAGAZINES
+    }
+
+    /// The most chunks of `stride` bytes that a magazine has room for.
+    pub(crate) fn most(self, stride: usize) -> u32 {
+        ((self.bytes / stride) as u32).clamp(MAGAZINE_LEAST, MAGAZINE_MOST)
+    }
+
+    /// The room of a magazine that has `cap` slots now and is too small.
+    pub(crate) fn larger(self, cap: u32, stride: usize) -> u32 {
+        let most = self.most(stride);
+        if cap == 0 { MAGAZINE_FIRST.min(most) } else { (cap * 2).min(most) }
+    }
+
+    /// How many full magazines of `stride` bytes a chunk a depot may hold.
+    pub(crate) fn depot(self, stride: usize) -> u32 {
+        let full = self.most(stride) as usize * stride;
+        (self.depot_bytes / full).min(DEPOT_MOST) as u32
+    }
+}
+
+/// Bytes of a magazine with room for `cap` chunks, and a link.
+pub(crate) fn magazine_bytes<S>(cap: u32) -> usize {
+    (cap as usize + 1) * size_of::<S>()
+}

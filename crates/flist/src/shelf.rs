@@ -1,0 +1,453 @@
+//! Shelves: what one thread has of one slab.
+//!
+//! ```text
+//! magazine    │ ready chunks                                │
+//! depot ────▶ │ full │ full │ empty │ empty │ magazines behind it, of this thread alone
+//! foreign ──▶ │ freed here, of pools that are other threads' │
+//! inbox ────▶ full magazine ──link──▶ full magazine    sent by other threads
+//! listed ───▶ pool with room ──▶ pool with room
+//!
+//! live chunks = ready − free − Σ (magazine + full × room + foreign)    over all shelves
+//! ```
+//!
+//! A magazine that is full changes places with an empty one of the depot, and one that ran
+//! empty with a full one: chunk by chunk they come from and go to the pools only when the
+//! depot is empty or full (Bonwick and Adams, "Magazines and Vmem", 2001). Foreign chunks
+//! go to the inbox of their owner, a magazine at a time.
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::magazine::Magazine;
+use crate::pool::{Pool, Slot};
+
+/// What a thread has of one slab: in a cache line. All zero bytes is one with nothing.
+///
+/// ```text
+/// │ magazine: top, base, limit, sizes │ depot │ foreign │ inbox │ listed │
+///   used by its thread alone                            │ under the arena's lock
+/// ```
+#[repr(C, align(64))]
+pub(crate) struct Shelf<S> {
+    pub(crate) magazine: Magazine<S>,
+    depot: *mut Depot<S>,
+    /// Chunks that this thread freed, of pools that are not its own; on a shelf for extents,
+    /// those at hand.
+    foreign: *mut Foreign<S>,
+    /// Full magazines that other threads sent, with chunks of this shelf's pools.
+    inbox: *mut S,
+    /// This shelf's pools that have room, the one to take from first.
+    pub(crate) listed: *mut Pool,
+}
+
+const _: () = assert!(size_of::<Shelf<*mut u8>>() == 64);
+
+/// The most magazines that a depot has.
+pub(crate) const DEPOT_MOST: usize = 8;
+
+/// Magazines behind that of a shelf: the first `full` of `have` are full, the others
+/// empty. Its thread exchanges its own for one of them without a lock.
+#[repr(C)]
+pub(crate) struct Depot<S> {
+    /// Other threads read it for statistics.
+    full: AtomicU32,
+    have: u16,
+    /// It gets no more than this.
+    most: u16,
+    slots: [*mut S; DEPOT_MOST],
+}
+
+/// Chunks for other threads' pools, in front of their slots.
+#[repr(C, align(8))]
+struct Foreign<S> {
+    /// Other threads read it for statistics.
+    len: AtomicU32,
+    cap: u32,
+    slots: [S; 0],
+}
+
+/// Bytes of a block for `cap` foreign chunks.
+pub(crate) fn foreign_bytes<S>(cap: u32) -> usize {
+    size_of::<Foreign<S>>() + cap as usize * size_of::<S>()
+}
+
+impl<S> Depot<S> {
+    /// The slots of its magazines, and whether they are full.
+    pub(crate) fn magazines(&self) -> impl Iterator<Item = (*mut S, bool)> {
+        let full = self.full.load(Relaxed) as usize;
+        let have = &self.slots[..self.have as usize];
+        have.iter().enumerate().map(move |(at, &slots)| (slots, at < full))
+    }
+}
+
+impl<S: Slot> Shelf<S> {
+    pub(crate) const fn empty() -> Shelf<S> {
+        Shelf {
+            magazine: Magazine::empty(),
+            depot: ptr::null_mut(),
+            foreign: ptr::null_mut(),
+            inbox: ptr::null_mut(),
+            listed: ptr::null_mut(),
+        }
+    }
+
+    /// How many pools were made for this shelf; no more than can be counted.
+    pub(crate) fn pools(&self) -> u32 {
+        self.magazine.pools.into()
+    }
+
+    /// Notes a pool that is this shelf's from now on, and puts it first among those with
+    /// room.
+    ///
+    /// # Safety
+    ///
+    /// It is in no list.
+    pub(crate) unsafe fn own(&mut self, pool: *mut Pool) {
+        self.magazine.pools = self.magazine.pools.saturating_add(1);
+        // SAFETY: the caller's promise.
+        unsafe { self.list(pool) };
+    }
+
+    /// Exchanges the full magazine for an empty one of the depot, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn store(&mut self) -> bool {
+        // SAFETY: a depot is this shelf's own; `full` of its slots are below `have`.
+        unsafe {
+            let Some(depot) = self.depot.as_mut() else { return false };
+            let full = depot.full.load(Relaxed);
+            let cap = self.magazine.cap();
+            if full == depot.have.into() || self.magazine.len() < cap {
+                return false;
+            }
+            let empty = depot.slots[full as usize];
+            depot.slots[full as usize] = self.magazine.slots();
+            depot.full.store(full + 1, Relaxed);
+            self.magazine.replace(empty, cap, 0);
+        }
+        true
+    }
+
+    /// Exchanges the empty magazine for a full one of the depot, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn fetch(&mut self) -> bool {
+        // SAFETY: as in `store`. What has a depot has a magazine of the largest room.
+        unsafe {
+            let Some(depot) = self.depot.as_mut() else { return false };
+            let full = depot.full.load(Relaxed);
+            if full == 0 || self.magazine.len() > 0 {
+                return false;
+            }
+            let cap = self.magazine.cap();
+            let slots = depot.slots[full as usize - 1];
+            depot.slots[full as usize - 1] = self.magazine.slots();
+            depot.full.store(full - 1, Relaxed);
+            self.magazine.replace(slots, cap, cap);
+        }
+        true
+    }
+
+    /// How many magazines the depot has, full or empty; `None` if there is no depot.
+    pub(crate) fn depot_len(&self) -> Option<u32> {
+        // SAFETY: a depot is this shelf's own.
+        unsafe { self.depot.as_ref() }.map(|depot| depot.have.into())
+    }
+
+    /// Has this block for a depot from now on.
+    ///
+    /// # Safety
+    ///
+    /// There is none yet, and the block has the bytes of a [`Depot`].
+    pub(crate) unsafe fn set_depot(&mut self, block: NonNull<u8>) {
+        let depot = block.cast::<Depot<S>>().as_ptr();
+        let slots = [ptr::null_mut(); DEPOT_MOST];
+        // SAFETY: the caller's promise.
+        unsafe {
+            depot.write(Depot { full: AtomicU32::new(0), have: 0, most: DEPOT_MOST as u16, slots })
+        };
+        self.depot = depot;
+    }
+
+    /// Adds an empty magazine to the depot.
+    ///
+    /// # Safety
+    ///
+    /// There is a depot, with fewer than [`DEPOT_MOST`], and the shelf is the calling
+    /// thread's. `slots` has as much room as its magazine.
+    pub(crate) unsafe fn add_to_depot(&mut self, slots: *mut S) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let depot = &mut *self.depot;
+            depot.slots[depot.have as usize] = slots;
+            depot.have += 1;
+        }
+    }
+
+    /// How many full magazines there are, in the depot and in the inbox.
+    pub(crate) fn full(&self) -> u32 {
+        // SAFETY: a depot is this shelf's own, and goes under the lock alone.
+        let depot = unsafe { self.depot.as_ref() };
+        depot.map_or(0, |depot| depot.full.load(Relaxed)) + u32::from(self.magazine.inbox_len)
+    }
+
+    /// Empties half of the depot's full magazines, if it has more than one, by `take`, which
+    /// gets the slots of each.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's, and `take` does not use it.
+    pub(crate) unsafe fn empty_half(&mut self, mut take: impl FnMut(*mut S)) {
+        // SAFETY: a depot is this shelf's own.
+        let Some(depot) = (unsafe { self.depot.as_mut() }) else { return };
+        let full = depot.full.load(Relaxed);
+        for at in full / 2..full {
+            take(depot.slots[at as usize]);
+        }
+        depot.full.store(full / 2, Relaxed);
+    }
+
+    /// Fills up to half of the depot's magazines by `fill`, which gets the slots of an empty
+    /// one and says whether it filled them.
+    ///
+    /// # Safety
+    ///
+    /// As [`empty_half`](Shelf::empty_half).
+    pub(crate) unsafe fn fill_half(&mut self, mut fill: impl FnMut(*mut S) -> bool) {
+        // SAFETY: a depot is this shelf's own.
+        let Some(depot) = (unsafe { self.depot.as_mut() }) else { return };
+        let full = depot.full.load(Relaxed);
+        for at in full..u32::from(depot.have) / 2 {
+            if !fill(depot.slots[at as usize]) {
+                return;
+            }
+            depot.full.store(at + 1, Relaxed);
+        }
+    }
+
+    /// Says that the depot, if there is one, gets no more magazines.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn close_depot(&mut self) {
+        // SAFETY: a depot is this shelf's own.
+        if let Some(depot) = unsafe { self.depot.as_mut() } {
+            depot.most = depot.have;
+        }
+    }
+
+    /// Whether there is a depot that takes no more: it has all it gets, and they are full.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn is_depot_full(&self) -> bool {
+        // SAFETY: a depot is this shelf's own.
+        let depot = unsafe { self.depot.as_ref() };
+        depot.is_some_and(|depot| depot.full.load(Relaxed) >= u32::from(depot.most))
+    }
+
+    /// Puts a full magazine of `cap` chunks into the inbox; `false` if it has `most`.
+    ///
+    /// # Safety
+    ///
+    /// `slots` has `cap` chunks of this shelf's pools, and a link.
+    pub(crate) unsafe fn send(&mut self, slots: *mut S, cap: u32, most: u8) -> bool {
+        if self.magazine.inbox_len >= most {
+            return false;
+        }
+        // SAFETY: a magazine has one slot more than its room.
+        unsafe { slots.add(cap as usize).write(S::new(self.inbox.cast(), ptr::null_mut())) };
+        self.inbox = slots;
+        self.magazine.inbox_len += 1;
+        true
+    }
+
+    /// The slots of a full magazine of `cap` chunks from the inbox, if it has one.
+    pub(crate) fn receive(&mut self, cap: u32) -> Option<NonNull<S>> {
+        let slots = NonNull::new(self.inbox)?;
+        // SAFETY: a magazine in the inbox has a link behind its `cap` slots.
+        self.inbox = unsafe { (*slots.as_ptr().add(cap as usize)).chunk().cast() };
+        self.magazine.inbox_len -= 1;
+        Some(slots)
+    }
+
+    /// Adds a chunk of another cache's pool; `false` if there is no room.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn push_foreign(&self, slot: S) -> bool {
+        if self.foreign.is_null() {
+            return false;
+        }
+        // SAFETY: the block is this shelf's, with `cap` slots behind its head. Its head is
+        // borrowed alone, since what is behind is not part of it.
+        unsafe {
+            let len = (*self.foreign).len.load(Relaxed);
+            if len == (*self.foreign).cap {
+                return false;
+            }
+            let slots: *mut S = (&raw mut (*self.foreign).slots).cast();
+            slots.add(len as usize).write(slot);
+            (*self.foreign).len.store(len + 1, Relaxed);
+        }
+        true
+    }
+
+    /// Takes the newest of the foreign chunks that `wanted` accepts.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn pop_foreign(&self, mut wanted: impl FnMut(S) -> bool) -> Option<S> {
+        let (slots, len, _) = self.foreign();
+        // SAFETY: the first `len` slots have chunks, and the block is this shelf's.
+        unsafe {
+            let at = (0..len as usize).rev().find(|&at| wanted(*slots.add(at)))?;
+            let found = *slots.add(at);
+            slots.add(at).copy_from(slots.add(at + 1), len as usize - at - 1);
+            (*self.foreign).len.store(len - 1, Relaxed);
+            Some(found)
+        }
+    }
+
+    /// The foreign chunks: where they are, how many, and how many there is room for.
+    pub(crate) fn foreign(&self) -> (*mut S, u32, u32) {
+        if self.foreign.is_null() {
+            return (ptr::null_mut(), 0, 0);
+        }
+        // SAFETY: the block is this shelf's.
+        unsafe {
+            let len = (*self.foreign).len.load(Relaxed);
+            ((&raw mut (*self.foreign).slots).cast(), len, (*self.foreign).cap)
+        }
+    }
+
+    /// Forgets the foreign chunks.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn clear_foreign(&self) {
+        // SAFETY: the block is this shelf's.
+        if let Some(foreign) = unsafe { self.foreign.as_ref() } {
+            foreign.len.store(0, Relaxed);
+        }
+    }
+
+    /// Goes on with this block for `cap` foreign chunks, and none in it; returns the old
+    /// one.
+    ///
+    /// # Safety
+    ///
+    /// The block has [`foreign_bytes`] of `cap`, and the shelf is the calling thread's.
+    pub(crate) unsafe fn replace_foreign(
+        &mut self,
+        block: NonNull<u8>,
+        cap: u32,
+    ) -> Option<NonNull<u8>> {
+        let foreign = block.cast::<Foreign<S>>().as_ptr();
+        // SAFETY: the caller's promise.
+        unsafe { foreign.write(Foreign { len: AtomicU32::new(0), cap, slots: [] }) };
+        NonNull::new(core::mem::replace(&mut self.foreign, foreign).cast())
+    }
+
+    /// The depot's block and the slots of its magazines, of which the first `full` are full;
+    /// the shelf has none afterwards.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's, or no thread's.
+    pub(crate) unsafe fn take_depot(&mut self) -> Option<(NonNull<u8>, Depot<S>)> {
+        let block = NonNull::new(core::mem::replace(&mut self.depot, ptr::null_mut()))?;
+        // SAFETY: the block is this shelf's, and read once.
+        Some((block.cast(), unsafe { block.read() }))
+    }
+
+    /// Puts a pool first in the list of those with room.
+    ///
+    /// # Safety
+    ///
+    /// The pool is one of this shelf's.
+    pub(crate) unsafe fn list(&mut self, pool: *mut Pool) {
+        // SAFETY: the pool and those in the list are alive and this shelf's.
+        unsafe {
+            debug_assert!(!(*pool).listed);
+            (*pool).listed = true;
+            (*pool).prev_listed = ptr::null_mut();
+            (*pool).next_listed = self.listed;
+            if !self.listed.is_null() {
+                (*self.listed).prev_listed = pool;
+            }
+        }
+        self.listed = pool;
+    }
+
+    /// Takes a pool off that list, if it is in it.
+    ///
+    /// # Safety
+    ///
+    /// As [`list`](Shelf::list).
+    pub(crate) unsafe fn unlist(&mut self, pool: *mut Pool) {
+        // SAFETY: the pool and its neighbours are alive and this shelf's.
+        unsafe {
+            if !core::mem::replace(&mut (*pool).listed, false) {
+                return;
+            }
+            let (prev, next) = ((*pool).prev_listed, (*pool).next_listed);
+            if prev.is_null() {
+                self.listed = next;
+            } else {
+                (*prev).next_listed = next;
+            }
+            if !next.is_null() {
+                (*next).prev_listed = prev;
+            }
+        }
+    }
+}
+
+/// The shelves of one thread in one arena: one for every slab, and one behind.
+pub(crate) struct Shelves<S>(pub(crate) *mut Shelf<S>);
+
+impl<S> Clone for Shelves<S> {
+    fn clone(&self) -> Shelves<S> {
+        *self
+    }
+}
+
+impl<S> Copy for Shelves<S> {}
+
+impl<S> Shelves<S> {
+    /// The shelf of the slab at `index`.
+    ///
+    /// # Safety
+    ///
+    /// `index` is at most the number of slabs.
+    #[inline(always)]
+    pub(crate) unsafe fn at(self, index: usize) -> *mut Shelf<S> {
+        // SAFETY: there is one for every slab, and one behind.
+        unsafe { self.0.add(index) }
+    }
+
+    /// The magazine of the slab at `index`.
+    ///
+    /// # Safety
+    ///
+    /// As [`at`](Shelves::at).
+    #[inline(always)]
+    pub(crate) unsafe fn magazine(self, index: usize) -> *mut Magazine<S> {
+        // It is the first of its shelf.
+        // SAFETY: passed on.
+        unsafe { self.at(index).cast() }
+    }
+}
