@@ -33,8 +33,8 @@ use crate::descriptor::{Descriptor, Kind, Tag};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::misuse;
-use crate::place::{Found, Place};
-use crate::pool::{CACHED, LIVE, Marked, OS_PAGE};
+use crate::place::{CHECKED, Found, Place};
+use crate::pool::{CACHED, LIVE, Marked, OS_PAGE, locate};
 use crate::primitive::{AtomicU64, process_wide};
 use crate::reservation::Reservation;
 use crate::shelf::Shelves;
@@ -243,7 +243,9 @@ impl Flist {
         // chunk and its state are not null.
         unsafe {
             let slot = (*self.front.shelves.get().magazine(index)).pop()?;
-            slot.state.write(LIVE);
+            if CHECKED {
+                slot.state.write(LIVE);
+            }
             Some(NonNull::new_unchecked(slot.chunk))
         }
     }
@@ -271,7 +273,9 @@ impl Flist {
                 // In single words, so that nothing is spilled on the way not taken.
                 return self.push_full(descriptor, chunk, state);
             }
-            state.write(CACHED);
+            if CHECKED {
+                state.write(CACHED);
+            }
         }
     }
 
@@ -294,7 +298,12 @@ impl Flist {
             if pool.is_null() || !(*shelf).is_depot_full() {
                 return self.push_slow(descriptor, chunk, state);
             }
-            let place = state.offset_from((*descriptor).states) as u32;
+            let place = if CHECKED {
+                state.offset_from((*descriptor).states) as u32
+            } else {
+                let distance = chunk.addr() - (*descriptor).start.addr();
+                locate(distance, (*descriptor).reciprocal).0 as u32
+            };
             self.heap().put_known(pool, place, slab);
         }
     }
@@ -314,7 +323,9 @@ impl Flist {
             let magazine = self.front.shelves.get().magazine(index);
             let slot = Marked { chunk, state };
             heap.flush(self.cache(), index);
-            state.write(CACHED);
+            if CHECKED {
+                state.write(CACHED);
+            }
             if !(*magazine).push(slot) {
                 heap.put_chunk(slot, index);
             }

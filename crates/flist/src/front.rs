@@ -44,7 +44,7 @@ use mallocer_core::Table;
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
 use crate::local::{Lane, used_last};
-use crate::place::{Found, Place};
+use crate::place::{CHECKED, Found, Place};
 use crate::pool::Bare;
 use crate::primitive::AtomicU64;
 
@@ -218,7 +218,8 @@ pub(crate) unsafe fn has_mark(chunk: *mut u8, key: u64) -> bool {
     let mark = key ^ chunk.addr() as u64;
     // SAFETY: the caller's promise.
     unsafe {
-        chunk.add(4).cast::<u32>().read_unaligned() == (mark >> 32) as u32
+        CHECKED
+            && chunk.add(4).cast::<u32>().read_unaligned() == (mark >> 32) as u32
             && chunk.cast::<u64>().read_unaligned() == mark
     }
 }
@@ -228,8 +229,10 @@ pub(crate) unsafe fn has_mark(chunk: *mut u8, key: u64) -> bool {
 /// The chunk is the caller's and has room for a mark.
 #[inline(always)]
 pub(crate) unsafe fn set_mark(chunk: *mut u8, key: u64) {
-    // SAFETY: the caller's promise.
-    unsafe { chunk.cast::<u64>().write_unaligned(key ^ chunk.addr() as u64) };
+    if CHECKED {
+        // SAFETY: the caller's promise.
+        unsafe { chunk.cast::<u64>().write_unaligned(key ^ chunk.addr() as u64) };
+    }
 }
 
 /// # Safety
@@ -237,6 +240,8 @@ pub(crate) unsafe fn set_mark(chunk: *mut u8, key: u64) {
 /// As [`set_mark`].
 #[inline(always)]
 pub(crate) unsafe fn clear_mark(chunk: *mut u8) {
-    // SAFETY: the caller's promise. No mark is zero.
-    unsafe { chunk.cast::<u64>().write_unaligned(0) };
+    if CHECKED {
+        // SAFETY: the caller's promise. No mark is zero.
+        unsafe { chunk.cast::<u64>().write_unaligned(0) };
+    }
 }

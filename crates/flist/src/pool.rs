@@ -22,6 +22,7 @@ use core::ptr::NonNull;
 use crate::cache::ThreadCache;
 use crate::descriptor::RUN;
 use crate::locate::Home;
+use crate::place::CHECKED;
 
 /// The state byte of a chunk that is in its pool, free; also of a chunk that was
 /// never handed out, since fresh bookkeeping is zero.
@@ -67,7 +68,7 @@ impl Slot for Marked {
     }
 
     fn may_have(self, state: *mut u8) -> bool {
-        self.state == state
+        self.state == state || !CHECKED
     }
 }
 
