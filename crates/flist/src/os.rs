@@ -106,6 +106,9 @@ pub(crate) unsafe fn remap(from: *mut u8, bytes: usize, to: *mut u8) -> bool {
 ///
 /// The range lies within a reservation and is committed.
 pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
+    if refused() {
+        return;
+    }
     // SAFETY: the range is ours; contents do not change.
     unsafe { libc::madvise(start.cast(), bytes, libc::MADV_POPULATE_WRITE) };
 }
@@ -116,6 +119,9 @@ pub(crate) unsafe fn populate(start: *mut u8, bytes: usize) {
 ///
 /// The range lies within a reservation.
 pub(crate) unsafe fn advise_huge(start: *mut u8, bytes: usize, huge: bool) {
+    if refused() {
+        return;
+    }
     let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
     // SAFETY: the range is ours; contents do not change.
     unsafe { libc::madvise(start.cast(), bytes, advice) };

@@ -9,8 +9,8 @@ use std::vec::Vec;
 
 use mallocer_core::{AllocError, Config, Hints, Ladder, Mallocer};
 
-use crate::Flist;
 use crate::os::faults::refusing_after;
+use crate::{Flist, SharedFlist};
 
 /// A generator of the same numbers every time (Knuth's MMIX constants).
 struct Random(u64);
@@ -61,7 +61,24 @@ impl Model {
     }
 }
 
-fn random_program(heap: &Flist, seed: u64, steps: usize) {
+/// A heap of which a test can ask whether its equations hold.
+trait Checked: Mallocer {
+    fn check(&self);
+}
+
+impl Checked for Flist {
+    fn check(&self) {
+        self.check_invariants();
+    }
+}
+
+impl Checked for SharedFlist {
+    fn check(&self) {
+        self.check_invariants();
+    }
+}
+
+fn random_program(heap: &impl Checked, seed: u64, steps: usize) {
     let mut random = Random(seed);
     let mut model = Model { live: BTreeMap::new() };
     for step in 0..steps {
@@ -113,7 +130,7 @@ fn random_program(heap: &Flist, seed: u64, steps: usize) {
             _ => {}
         }
         if step % 64 == 0 {
-            heap.check_invariants();
+            heap.check();
             let live: usize = model.live.values().map(|(chunk, _)| chunk.len()).sum();
             assert_eq!(heap.info().alloc, live);
             let mut alloc = 0;
@@ -126,7 +143,7 @@ fn random_program(heap: &Flist, seed: u64, steps: usize) {
         // SAFETY: live until now.
         unsafe { heap.free(chunk.cast()) };
     }
-    heap.check_invariants();
+    heap.check();
     assert_eq!(heap.info().alloc, 0);
     let heap_bytes = heap.info().heap;
     assert_eq!(heap.purge(), heap_bytes, "all is given back");
@@ -135,8 +152,8 @@ fn random_program(heap: &Flist, seed: u64, steps: usize) {
 #[test]
 fn random_programs_keep_every_equation() {
     for (seed, capacity) in (0..).zip([1 << 30, 1 << 20, 300 << 10, 64 << 20]) {
-        let heap = Flist::open(&config(capacity)).unwrap();
-        random_program(&heap, seed, 20_000);
+        random_program(&Flist::open(&config(capacity)).unwrap(), seed, 20_000);
+        random_program(&SharedFlist::open(&config(capacity)).unwrap(), seed, 20_000);
     }
 }
 
@@ -147,8 +164,8 @@ fn random_programs_on_odd_ladders() {
         let mut config = config(1 << 26);
         config.ladder = Ladder::from_slabs(slabs).unwrap();
         config.max_chunks = 100;
-        let heap = Flist::open(&config).unwrap();
-        random_program(&heap, 9, 5_000);
+        random_program(&Flist::open(&config).unwrap(), 9, 5_000);
+        random_program(&SharedFlist::open(&config).unwrap(), 9, 5_000);
     }
 }
 
@@ -158,6 +175,7 @@ fn hints_and_decay_change_no_meaning() {
     config.hints = Hints::GROWING | Hints::LONG_LIVED;
     config.decay = Some(core::time::Duration::ZERO);
     random_program(&Flist::open(&config).unwrap(), 5, 20_000);
+    random_program(&SharedFlist::open(&config).unwrap(), 5, 20_000);
 }
 
 #[test]
@@ -258,15 +276,21 @@ fn extents_grow_in_place_and_shrink() {
 
 #[test]
 fn every_refused_system_call_is_an_error_and_harms_nothing() {
-    // Only decommit is left to refuse once the process has its reservation; making
-    // that is refused call by call in the reservation's own tests.
-    let heap = Flist::open(&config(1 << 28)).unwrap();
-    for calls in 0..8 {
-        let ((), refused) =
-            refusing_after(calls, || random_program(&heap, u64::from(calls), 4_000));
-        heap.check_invariants();
-        assert!(calls > 0 || refused > 0);
+    // Once the process has its reservation (making it is refused call by call in the
+    // reservation's own tests), pages that are asked for ahead and pages that are given
+    // back can be refused: the n-th call and all after it.
+    fn refused<H: Checked>(heap: &H) -> u32 {
+        let mut all = 0;
+        for calls in 0..30 {
+            let ((), refused) =
+                refusing_after(calls, || random_program(heap, u64::from(calls), 4_000));
+            heap.check();
+            all += refused;
+        }
+        all
     }
+    assert!(refused(&Flist::open(&config(1 << 28)).unwrap()) > 0);
+    assert!(refused(&SharedFlist::open(&config(1 << 28)).unwrap()) > 0);
 }
 
 #[test]
