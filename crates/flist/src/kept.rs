@@ -131,7 +131,8 @@ impl<S: Slot> Heap<S> {
     /// The arena is attached, and the cache is the caller's own.
     pub(crate) unsafe fn drain_kept(&mut self, cache: *mut ThreadCache) {
         let Some(reservation) = self.reservation() else { return };
-        for index in self.pooled..self.ladder.slabs().len() {
+        // Extents above the largest slab are behind the last.
+        for index in self.pooled..=self.ladder.slabs().len() {
             // SAFETY: the shelf is the caller's; what is on it are live extents of this arena.
             unsafe {
                 let shelf = ThreadCache::shelves::<S>(cache).at(index);

@@ -84,7 +84,8 @@ impl Place {
         // if the program frees a chunk twice at once.
         unsafe {
             let (found, _) = self.find_any(tag, address)?;
-            (AtomicU8::from_ptr(found.state).load(Relaxed) == LIVE).then_some(found)
+            let live = !CHECKED || AtomicU8::from_ptr(found.state).load(Relaxed) == LIVE;
+            live.then_some(found)
         }
     }
 
@@ -124,7 +125,7 @@ impl Place {
             }
             if !CHECKED {
                 let chunk = self.base.with_addr(address);
-                return Some(Found { descriptor, chunk, state: core::ptr::null_mut() });
+                return Some((Found { descriptor, chunk, state: core::ptr::null_mut() }, 0));
             }
             let start = (*descriptor).start.addr();
             let (index, exact) = locate(address - start, (*descriptor).reciprocal);
