@@ -14,7 +14,8 @@
 //! length stays what a sized free expects.
 
 use core::alloc::Layout;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{RUN, Tag};
@@ -157,7 +158,9 @@ impl<S: Slot> Heap<S> {
             while !cache.is_null() {
                 let (slots, len, _) = (*ThreadCache::shelves::<S>(cache).at(index)).foreign();
                 for at in 0..len as usize {
-                    let chunk = ptr::read_volatile(slots.add(at)).chunk();
+                    // A slot begins with its chunk.
+                    let slot = slots.add(at).cast::<*mut u8>();
+                    let chunk = AtomicPtr::from_ptr(slot).load(Relaxed);
                     if let Some(run) = reservation.run_of(chunk.addr()) {
                         bytes += (*self.descriptor(run)).extent_bytes();
                         count += 1;

@@ -18,6 +18,7 @@
 //! step by step: `ready` moves up as the slab needs more.
 
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::RUN;
@@ -45,6 +46,14 @@ pub(crate) trait Slot: Copy {
 
     fn chunk(self) -> *mut u8;
 
+    /// Writes the slot, so that another thread that looks at its chunk for statistics sees
+    /// the old one or the new one.
+    ///
+    /// # Safety
+    ///
+    /// `at` is valid for writes, and only this thread writes there.
+    unsafe fn store(self, at: *mut Self);
+
     /// Whether the chunk's state byte may be at `state`, as far as the slot knows.
     fn may_have(self, state: *mut u8) -> bool;
 }
@@ -67,6 +76,13 @@ impl Slot for Marked {
         self.chunk
     }
 
+    /// The one-thread arena has no other thread.
+    #[inline(always)]
+    unsafe fn store(self, at: *mut Marked) {
+        // SAFETY: the caller's promise.
+        unsafe { at.write(self) };
+    }
+
     fn may_have(self, state: *mut u8) -> bool {
         self.state == state || !CHECKED
     }
@@ -84,6 +100,12 @@ impl Slot for Bare {
 
     fn chunk(self) -> *mut u8 {
         self.0
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, at: *mut Bare) {
+        // SAFETY: the caller's promise; a slot is a pointer, and aligned as one.
+        unsafe { AtomicPtr::from_ptr(at.cast::<*mut u8>()).store(self.0, Relaxed) };
     }
 
     fn may_have(self, _: *mut u8) -> bool {

@@ -297,7 +297,7 @@ impl<S: Slot> Shelf<S> {
                 return false;
             }
             let slots: *mut S = (&raw mut (*self.foreign).slots).cast();
-            slots.add(len as usize).write(slot);
+            slot.store(slots.add(len as usize));
             (*self.foreign).len.store(len + 1, Relaxed);
         }
         true
@@ -314,7 +314,7 @@ impl<S: Slot> Shelf<S> {
         unsafe {
             let at = (0..len as usize).rev().find(|&at| wanted(*slots.add(at)))?;
             let found = *slots.add(at);
-            slots.add(at).copy_from(slots.add(at + 1), len as usize - at - 1);
+            (at + 1..len as usize).for_each(|next| (*slots.add(next)).store(slots.add(next - 1)));
             (*self.foreign).len.store(len - 1, Relaxed);
             Some(found)
         }
