@@ -2,7 +2,8 @@
 //!
 //! An [`Array`] is a `Vec` that keeps nothing twice: its capacity is the length of its
 //! chunk, which the heap knows, its length stands at the start of the chunk, and the handle
-//! is one word wherever the heap is found without being carried. [`Text`] is a `String` on it.
+//! is one word wherever the heap is found without being carried. [`Text`] is a `String` on it,
+//! and a [`Pool`] holds many values of one type that come and go in any order.
 //!
 //! ```
 //! use mallocer_array::{Array, In};
@@ -28,6 +29,7 @@
 //! | `edit`, `drain`, `iter` | keeping some, taking some, taking all |
 //! | `traits`, `convert`, `io`, `serde` | what others expect of an array |
 //! | `text` | UTF-8 on an array of bytes |
+//! | `pool` | many values of one type: handles like boxes, and keys with generations |
 //!
 //! # Features
 //!
@@ -46,6 +48,7 @@ mod edit;
 #[cfg(feature = "std")]
 mod io;
 mod iter;
+mod pool;
 mod raw;
 #[cfg(feature = "serde")]
 mod serde;
@@ -56,6 +59,7 @@ mod traits;
 pub use array::Array;
 pub use drain::{Drain, Splice};
 pub use iter::IntoIter;
+pub use pool::{Key, KeyedPool, Pool, Pooled};
 pub use raw::ReserveError;
 pub use source::{In, Source, With};
 pub use text::{Characters, Text};

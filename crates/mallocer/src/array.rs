@@ -33,7 +33,9 @@
 
 use mallocer_core::{Locate, Mallocer};
 
-pub use mallocer_array::{Characters, Drain, In, IntoIter, ReserveError, Source, Splice, With};
+pub use mallocer_array::{
+    Characters, Drain, In, IntoIter, Key, Pooled, ReserveError, Source, Splice, With,
+};
 
 use crate::arena::{Arena, SharedArena};
 
@@ -61,6 +63,13 @@ pub type Array<T, S = Preferred> = mallocer_array::Array<T, S>;
 /// it is said where.
 #[cfg(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc"))]
 pub type Text<S = Preferred> = mallocer_array::Text<S>;
+/// Many values of one type: [`mallocer_array::Pool`], on a heap of the process unless it is
+/// said where.
+#[cfg(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc"))]
+pub type Pool<T, S = Preferred> = mallocer_array::Pool<T, S>;
+/// The same by keys that are checked: [`mallocer_array::KeyedPool`].
+#[cfg(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc"))]
+pub type KeyedPool<T, S = Preferred> = mallocer_array::KeyedPool<T, S>;
 
 #[cfg(not(any(
     feature = "flist",
@@ -68,7 +77,7 @@ pub type Text<S = Preferred> = mallocer_array::Text<S>;
     feature = "jemalloc",
     feature = "mimalloc"
 )))]
-pub use mallocer_array::{Array, Text};
+pub use mallocer_array::{Array, KeyedPool, Pool, Text};
 
 impl<'a, M: Locate> From<&'a Arena<M>> for In<'a, M> {
     fn from(arena: &'a Arena<M>) -> In<'a, M> {

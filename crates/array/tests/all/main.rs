@@ -5,6 +5,7 @@ mod differential;
 mod drops;
 mod layout;
 mod places;
+mod pools;
 mod random;
 mod texts;
 mod texts_differential;

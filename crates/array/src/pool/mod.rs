@@ -1,0 +1,497 @@
+//! Many values of one type, made and dropped one by one in any order.
+//!
+//! ```text
+//! group: a chunk of the heap, segment after segment
+//!
+//!   segment, a multiple of its own size              next segment
+//!   │ ▼ home │ slot │ slot │ slot │ …                │ ▼ home │ slot │ …
+//!     │          ▲      │ next free
+//!     ▼          └──────┘
+//!   control: first free slot, slots never used, groups
+//! ```
+//!
+//! A value's handle is its address. Rounding that down to a segment leads to the control
+//! block, so a handle needs no second word, and what it takes to free a slot is a mask,
+//! a load, and a push on the list of free slots. The last slot freed is the next one used.
+//! Slots that were never used are taken in address order.
+//!
+//! Groups grow with the pool, from one segment to 2 MiB, which is a huge page where the
+//! system gives them.
+
+mod keyed;
+mod live;
+
+use core::alloc::Layout;
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::mem::{self, ManuallyDrop};
+use core::ops::{Deref, DerefMut};
+use core::ptr::{self, NonNull};
+
+use mallocer_core::{AllocError, Ambient, Chunks};
+
+use crate::source::Source;
+
+pub use keyed::{Key, KeyedPool};
+
+/// The most bytes that a group has, unless one segment needs more.
+const LARGEST_GROUP: usize = 2 << 20;
+/// The fewest bytes of a segment.
+const LEAST_SEGMENT: usize = 16 << 10;
+
+/// A pool of values of one type, each freed by itself.
+///
+/// [`insert`](Pool::insert) gives a handle that is used like a `Box`, and that cannot
+/// outlive the pool: the compiler sees to it. Handles may be kept in values of the same
+/// pool, so trees and lists of them work as with boxes.
+///
+/// A pool is used by one thread. Dropping it gives back its memory at once; a value that
+/// was leaked, so that it has no handle any more, is not dropped.
+///
+/// # Examples
+///
+/// ```
+/// use mallocer_array::{In, Pool, Pooled};
+/// use mallocer_core::{Config, Mallocer};
+/// use mallocer_flist::Flist;
+///
+/// struct Node<'p, S: mallocer_array::Source> {
+///     value: u32,
+///     next: Option<Pooled<'p, Node<'p, S>, S>>,
+/// }
+///
+/// let heap = Flist::open(&Config::default())?;
+/// let nodes = Pool::new_in(In::new(&heap));
+/// let mut list = None;
+/// for value in 0..3 {
+///     list = Some(nodes.insert(Node { value, next: list }));
+/// }
+/// let first = list.unwrap();
+/// assert_eq!((first.value, first.next.as_ref().unwrap().value), (2, 1));
+/// assert_eq!(size_of_val(&first), size_of::<usize>());
+/// # Ok::<(), mallocer_core::ConfigError>(())
+/// ```
+///
+/// A handle does not outlive its pool:
+///
+/// ```compile_fail,E0597
+/// # use mallocer_array::Pool;
+/// # use mallocer_flist::Global;
+/// let handle;
+/// {
+///     let pool = Pool::new_in(Global);
+///     handle = pool.insert(7);
+/// }
+/// assert_eq!(*handle, 7);
+/// ```
+pub struct Pool<T, S: Source> {
+    memory: Memory<S>,
+    /// Values are not dropped by the pool, so it may be borrowed by its own values.
+    holds: PhantomData<*mut T>,
+}
+
+/// The groups of a pool. It does not know of what type its slots are, and so does not touch
+/// them when it is dropped.
+struct Memory<S: Source> {
+    control: Cell<NonNull<Control>>,
+    source: S,
+}
+
+/// What segments lead to. In a chunk of its own: it stays where it is if the pool moves.
+struct Control {
+    /// The slot that was freed last; null if none is free.
+    free: Cell<*mut Free>,
+    /// The first slot that was never used, and the end of its segment.
+    fresh: Cell<*mut u8>,
+    fresh_end: Cell<*mut u8>,
+    /// The end of the newest group: its segments behind `fresh_end` were never used.
+    group_end: Cell<*mut u8>,
+    /// The newest group; null if there is none.
+    group: Cell<*mut Group>,
+    /// Values in slots.
+    live: Cell<usize>,
+}
+
+/// A slot that is free.
+struct Free {
+    next: *mut Free,
+}
+
+/// What a segment begins with.
+#[repr(C)]
+struct Segment {
+    home: NonNull<Control>,
+}
+
+/// What a group's first segment begins with.
+#[repr(C)]
+struct Group {
+    segment: Segment,
+    /// The group before it.
+    older: *mut Group,
+    bytes: usize,
+}
+
+/// The control block of a pool without memory: nothing is free. Never written.
+struct Nothing(Control);
+
+// SAFETY: nobody writes it.
+unsafe impl Sync for Nothing {}
+
+static NOTHING: Nothing = Nothing(Control::empty());
+
+impl Control {
+    /// Of a pool without memory.
+    const fn empty() -> Control {
+        Control {
+            free: Cell::new(ptr::null_mut()),
+            fresh: Cell::new(ptr::null_mut()),
+            fresh_end: Cell::new(ptr::null_mut()),
+            group_end: Cell::new(ptr::null_mut()),
+            group: Cell::new(ptr::null_mut()),
+            live: Cell::new(0),
+        }
+    }
+}
+
+/// Where slots of `T` lie.
+struct Slots<T>(PhantomData<T>);
+
+impl<T> Slots<T> {
+    const ALIGN: usize = max(align_of::<T>(), align_of::<Free>());
+    /// Bytes from one slot to the next.
+    const STRIDE: usize = max(size_of::<T>(), size_of::<Free>()).next_multiple_of(Self::ALIGN);
+    /// Bytes of a segment, a power of two: at least eight slots.
+    const SEGMENT: usize = max(LEAST_SEGMENT, (8 * Self::STRIDE + Self::FIRST).next_power_of_two());
+    /// The first slot of a segment.
+    const FIRST: usize = size_of::<Group>().next_multiple_of(Self::ALIGN);
+    const PER_SEGMENT: usize = (Self::SEGMENT - Self::FIRST) / Self::STRIDE;
+
+    /// The segment that a slot is in.
+    #[inline(always)]
+    fn segment(slot: NonNull<T>) -> NonNull<Segment> {
+        slot.map_addr(|address| {
+            // SAFETY: a slot is not in the first segment of the address space.
+            unsafe { core::num::NonZero::new_unchecked(address.get() & !(Self::SEGMENT - 1)) }
+        })
+        .cast()
+    }
+}
+
+const fn max(one: usize, other: usize) -> usize {
+    if one > other { one } else { other }
+}
+
+impl<T, P: Ambient> Pool<T, P> {
+    /// An empty pool on the heap of a process.
+    pub fn new() -> Pool<T, P> {
+        Pool::new_in(P::default())
+    }
+}
+
+impl<T, P: Ambient> Default for Pool<T, P> {
+    fn default() -> Pool<T, P> {
+        Pool::new()
+    }
+}
+
+impl<T, S: Source> Pool<T, S> {
+    /// An empty pool in `source`. It takes no memory until it has a value.
+    pub fn new_in(source: S) -> Pool<T, S> {
+        let control = Cell::new(NonNull::from(&NOTHING.0));
+        Pool { memory: Memory { control, source }, holds: PhantomData }
+    }
+
+    /// Puts `value` into a slot.
+    ///
+    /// # Panics
+    ///
+    /// Where [`try_insert`](Pool::try_insert) has an error, with its message.
+    #[inline]
+    #[track_caller]
+    pub fn insert(&self, value: T) -> Pooled<'_, T, S> {
+        match self.slot() {
+            Ok(slot) => Pooled::fill(slot, value),
+            Err(refusal) => refuse(refusal),
+        }
+    }
+
+    /// Puts `value` into a slot, as [`insert`](Pool::insert) does.
+    ///
+    /// # Errors
+    ///
+    /// The value and why there is no memory for it.
+    #[inline]
+    pub fn try_insert(&self, value: T) -> Result<Pooled<'_, T, S>, (T, AllocError)> {
+        match self.slot() {
+            Ok(slot) => Ok(Pooled::fill(slot, value)),
+            Err(refusal) => Err((value, refusal)),
+        }
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.control().live.get()
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline(always)]
+    fn control(&self) -> &Control {
+        // SAFETY: the control block lives as long as the pool has memory.
+        unsafe { self.memory.control.get().as_ref() }
+    }
+
+    /// A slot that is nobody's.
+    #[inline(always)]
+    fn slot(&self) -> Result<NonNull<T>, AllocError> {
+        let control = self.control();
+        let slot = match NonNull::new(control.free.get()) {
+            Some(free) => {
+                // SAFETY: a free slot says which is the next one.
+                control.free.set(unsafe { free.read() }.next);
+                free.cast()
+            }
+            None if control.fresh.get() != control.fresh_end.get() => self.take_fresh(control),
+            None => return self.slot_slow(),
+        };
+        control.live.set(control.live.get() + 1);
+        Ok(slot)
+    }
+
+    #[inline(always)]
+    fn take_fresh(&self, control: &Control) -> NonNull<T> {
+        let slot = control.fresh.get();
+        // SAFETY: there is a slot that was never used.
+        unsafe {
+            control.fresh.set(slot.add(Slots::<T>::STRIDE));
+            NonNull::new_unchecked(slot).cast()
+        }
+    }
+
+    /// A slot of a segment that was never used, perhaps of a new group.
+    #[cold]
+    #[inline(never)]
+    fn slot_slow(&self) -> Result<NonNull<T>, AllocError> {
+        self.memory.first()?;
+        let control = self.control();
+        let segment = Slots::<T>::SEGMENT;
+        let used = control.fresh_end.get().addr().next_multiple_of(segment);
+        if used == control.group_end.get().addr() {
+            self.memory.grow(segment)?;
+            let group: *mut u8 = control.group.get().cast();
+            self.memory.begin(
+                group,
+                Slots::<T>::FIRST,
+                Slots::<T>::PER_SEGMENT * Slots::<T>::STRIDE,
+            );
+        } else {
+            let start = control.group_end.get().with_addr(used);
+            self.memory.begin(
+                start,
+                Slots::<T>::FIRST,
+                Slots::<T>::PER_SEGMENT * Slots::<T>::STRIDE,
+            );
+        }
+        let slot = self.take_fresh(control);
+        control.live.set(control.live.get() + 1);
+        Ok(slot)
+    }
+}
+
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn refuse(refusal: AllocError) -> ! {
+    panic!("{refusal}")
+}
+
+impl<S: Source> Memory<S> {
+    /// Takes a control block, if there is none yet.
+    fn first(&self) -> Result<(), AllocError> {
+        if self.control.get() == NonNull::from(&NOTHING.0) {
+            let block = self.source.heap().try_alloc(Layout::new::<Control>())?.cast();
+            // SAFETY: the chunk was taken for it.
+            unsafe { block.write(Control::empty()) };
+            self.control.set(block);
+        }
+        Ok(())
+    }
+
+    /// Takes a group: twice as large as the one before it, or a single segment if there is
+    /// no memory for more.
+    fn grow(&self, segment: usize) -> Result<(), AllocError> {
+        // SAFETY: there is a control block, and its groups are this pool's.
+        unsafe {
+            let control = self.control.get().as_ref();
+            let before = control.group.get();
+            let twice = before.as_ref().map_or(segment, |group| 2 * group.bytes);
+            let wanted = twice.min(LARGEST_GROUP).max(segment);
+            // A group of 2 MiB begins where a huge page may.
+            let align = if wanted == LARGEST_GROUP { wanted } else { segment };
+            let heap = self.source.heap();
+            let layout = |bytes, align| Layout::from_size_align_unchecked(bytes, align);
+            let (chunk, bytes) = match heap.try_alloc(layout(wanted, align)) {
+                Ok(chunk) => (chunk, wanted),
+                Err(_) => (heap.try_alloc(layout(segment, segment))?, segment),
+            };
+            let group = chunk.cast::<Group>();
+            let segment = Segment { home: self.control.get() };
+            group.write(Group { segment, older: before, bytes });
+            control.group.set(group.as_ptr());
+            control.group_end.set(chunk.cast::<u8>().as_ptr().add(bytes));
+            Ok(())
+        }
+    }
+
+    /// Makes the segment at `start` the one that fresh slots come from: `bytes` bytes from
+    /// `first` on.
+    fn begin(&self, start: *mut u8, first: usize, bytes: usize) {
+        // SAFETY: the segment is the pool's, and nobody uses it.
+        unsafe {
+            let control = self.control.get();
+            ptr::addr_of_mut!((*start.cast::<Segment>()).home).write(control);
+            control.as_ref().fresh.set(start.add(first));
+            control.as_ref().fresh_end.set(start.add(first + bytes));
+        }
+    }
+}
+
+impl<S: Source> Drop for Memory<S> {
+    fn drop(&mut self) {
+        let control = self.control.get();
+        if control == NonNull::from(&NOTHING.0) {
+            return;
+        }
+        // SAFETY: the groups and the control block are this pool's, and end with it.
+        unsafe {
+            let mut group = control.as_ref().group.get();
+            while let Some(chunk) = NonNull::new(group) {
+                group = chunk.as_ref().older;
+                self.source.heap().free(chunk.cast());
+            }
+            self.source.heap().free(control.cast());
+        }
+    }
+}
+
+impl<T, S: Source> fmt::Debug for Pool<T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({} values)", self.len())
+    }
+}
+
+/// A value in a [`Pool`], which it owns: what a `Box` is, in one word as well.
+pub struct Pooled<'p, T, S: Source> {
+    slot: NonNull<T>,
+    /// Owns the value, and borrows the pool.
+    pool: PhantomData<(T, &'p Pool<T, S>)>,
+}
+
+impl<'p, T, S: Source> Pooled<'p, T, S> {
+    #[inline(always)]
+    fn fill(slot: NonNull<T>, value: T) -> Self {
+        // SAFETY: the slot is nobody's, and large enough.
+        unsafe { slot.write(value) };
+        Pooled { slot, pool: PhantomData }
+    }
+
+    /// The value; its slot is free.
+    pub fn into_inner(self) -> T {
+        let handle = ManuallyDrop::new(self);
+        // SAFETY: the value is moved out once, and its slot is used by nobody.
+        unsafe {
+            let value = handle.slot.read();
+            free(handle.slot);
+            value
+        }
+    }
+
+    /// The value for as long as the pool lives. It is not dropped, and its slot not freed
+    /// before the pool is.
+    pub fn leak(self) -> &'p mut T {
+        let handle = ManuallyDrop::new(self);
+        // SAFETY: nobody else has the value, and the pool is borrowed for that long.
+        unsafe { &mut *handle.slot.as_ptr() }
+    }
+
+    /// Where the value is.
+    pub fn as_ptr(&self) -> NonNull<T> {
+        self.slot
+    }
+}
+
+/// Puts a slot on the list of free ones.
+///
+/// # Safety
+///
+/// Its pool is alive, and nobody uses it any more.
+#[inline(always)]
+unsafe fn free<T>(slot: NonNull<T>) {
+    // SAFETY: a slot's segment leads to its pool's control block, and a slot has room for
+    // a link.
+    unsafe {
+        let control = Slots::segment(slot).as_ref().home.as_ref();
+        slot.cast::<Free>().write(Free { next: control.free.get() });
+        control.free.set(slot.as_ptr().cast());
+        control.live.set(control.live.get() - 1);
+    }
+}
+
+impl<T, S: Source> Deref for Pooled<'_, T, S> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the value is this handle's.
+        unsafe { self.slot.as_ref() }
+    }
+}
+
+impl<T, S: Source> DerefMut for Pooled<'_, T, S> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above.
+        unsafe { self.slot.as_mut() }
+    }
+}
+
+impl<T, S: Source> Drop for Pooled<'_, T, S> {
+    #[inline]
+    fn drop(&mut self) {
+        /// Frees the slot, also if the value's drop panics.
+        struct Slot<T>(NonNull<T>);
+
+        impl<T> Drop for Slot<T> {
+            #[inline(always)]
+            fn drop(&mut self) {
+                // SAFETY: the handle has borrowed the pool, and its value is gone.
+                unsafe { free(self.0) };
+            }
+        }
+
+        let _slot = Slot(self.slot);
+        if mem::needs_drop::<T>() {
+            // SAFETY: the value is this handle's, which nobody uses any more.
+            unsafe { self.slot.drop_in_place() };
+        }
+    }
+}
+
+impl<T: fmt::Debug, S: Source> fmt::Debug for Pooled<'_, T, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: PartialEq, S: Source> PartialEq for Pooled<'_, T, S> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl<T: Eq, S: Source> Eq for Pooled<'_, T, S> {}
