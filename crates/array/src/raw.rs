@@ -46,11 +46,14 @@ const LEAST_IN_PLACE: usize = 32 << 10;
 /// Bytes that a first chunk holds elements in, at least.
 const FIRST_BYTES: usize = 24;
 
+/// What every chunk's end is a multiple of, as far as an array uses it.
+const LEAST_GRANULE: usize = 8;
+
 /// What an array's chunk end, and each request, is a multiple of.
 #[inline(always)]
 const fn granule(at: usize) -> usize {
     if at < 4 << 10 {
-        8
+        LEAST_GRANULE
     } else if at < 256 << 10 {
         64
     } else {
@@ -200,8 +203,9 @@ impl<T, S: Source> Raw<T, S> {
             return self.has_chunk() && len.checked_add(more).is_some();
         }
         let at = Self::OFFSET + len * Self::SIZE;
-        let room = at.wrapping_neg() & (granule(at) - 1);
-        more <= room / Self::SIZE
+        // The least granule first: of small elements, most pushes end here.
+        let room = |granule: usize| (at.wrapping_neg() & (granule - 1)) / Self::SIZE;
+        (Self::SIZE < LEAST_GRANULE && more <= room(LEAST_GRANULE)) || more <= room(granule(at))
     }
 
     /// Makes room for `more` elements behind `len`.

@@ -16,6 +16,7 @@ use core::cell::Cell;
 use core::fmt;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::callbacks::Callbacks;
 use crate::error::AllocError;
 
 /// A share of memory, in bytes, that never gives out more than its capacity.
@@ -47,6 +48,8 @@ struct Node {
     used: AtomicUsize,
     /// The budget this one draws on.
     parent: Budget,
+    /// Who is told of all that.
+    callbacks: Callbacks,
 }
 
 impl Budget {
@@ -63,7 +66,12 @@ impl Budget {
     ///
     /// The capacity may exceed the parent's: then the parent refuses first.
     pub fn child(&self, capacity: usize) -> Budget {
-        let node = Node { capacity, used: AtomicUsize::new(0), parent: self.clone() };
+        self.child_with(capacity, Callbacks::none())
+    }
+
+    /// The same, with somebody who is told of what it takes and gives back.
+    pub fn child_with(&self, capacity: usize, callbacks: Callbacks) -> Budget {
+        let node = Node { capacity, used: AtomicUsize::new(0), parent: self.clone(), callbacks };
         Budget(Some(Arc::new(node)))
     }
 
@@ -85,17 +93,58 @@ impl Budget {
             }
             budget = &node.parent;
         }
+        self.each(|node| node.callbacks.commit(bytes));
         Ok(())
+    }
+
+    /// Calls `take` until it succeeds, or nobody says that something was freed since.
+    ///
+    /// For heaps, at a point where they hold no lock, and no borrow that their own methods
+    /// need: what is called may use them.
+    ///
+    /// # Errors
+    ///
+    /// The last that `take` had.
+    #[inline]
+    pub fn retry<T>(
+        &self,
+        mut take: impl FnMut() -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
+        loop {
+            match take() {
+                Err(refusal) if self.exhausted(&refusal) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Whether somebody has freed something, so that what was refused is worth another try:
+    /// asks this budget's callback, and those of the budgets it draws on.
+    #[cold]
+    pub(crate) fn exhausted(&self, refusal: &AllocError) -> bool {
+        let mut again = false;
+        if matches!(refusal, AllocError::Capacity { .. }) {
+            self.each(|node| again = again || node.callbacks.exhausted(refusal));
+        }
+        again
+    }
+
+    /// Visits this budget and those it draws on, up to the root.
+    fn each(&self, mut visit: impl FnMut(&Node)) {
+        let mut budget = self;
+        while let Some(node) = &budget.0 {
+            visit(node);
+            budget = &node.parent;
+        }
     }
 
     /// Gives back `bytes` that were charged before.
     pub fn refund(&self, bytes: usize) {
-        let mut budget = self;
-        while let Some(node) = &budget.0 {
+        self.each(|node| {
             let before = node.used.fetch_sub(bytes, Relaxed);
             debug_assert!(before >= bytes, "refund of {bytes} bytes, but only {before} are used");
-            budget = &node.parent;
-        }
+            node.callbacks.decommit(bytes);
+        });
     }
 
     /// Takes back a charge from every level below `stop`.
@@ -213,6 +262,14 @@ impl Meter {
 
     #[cold]
     fn draw(&self, bytes: usize) -> Result<(), AllocError> {
+        self.budget.retry(|| self.try_draw(bytes))
+    }
+
+    fn try_draw(&self, bytes: usize) -> Result<(), AllocError> {
+        if let Some(rest) = self.credit.get().checked_sub(bytes) {
+            self.credit.set(rest);
+            return Ok(());
+        }
         let missing = bytes - self.credit.get();
         if self.budget.charge(missing + self.ahead).is_ok() {
             self.credit.set(self.ahead);

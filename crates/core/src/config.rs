@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::budget::Budget;
+use crate::callbacks::Callbacks;
 use crate::error::ConfigError;
 use crate::hints::Hints;
 use crate::ladder::Ladder;
@@ -46,6 +47,8 @@ pub struct Config {
     pub max_chunks: usize,
     /// How long empty memory stays with the arena; default: until release.
     pub decay: Option<Duration>,
+    /// Who is told when the arena takes memory, gives some back, or has none left.
+    pub callbacks: Callbacks,
 }
 
 impl Config {
@@ -75,9 +78,9 @@ impl Config {
         Ok(())
     }
 
-    /// A budget for this arena: its capacity, drawn from the parent.
+    /// A budget for this arena: its capacity, drawn from the parent, with the callbacks.
     pub fn budget(&self) -> Budget {
-        self.parent.child(self.capacity)
+        self.parent.child_with(self.capacity, self.callbacks.clone())
     }
 }
 
@@ -91,6 +94,7 @@ impl Default for Config {
             max_pools: usize::MAX,
             max_chunks: DEFAULT_MAX_CHUNKS,
             decay: None,
+            callbacks: Callbacks::none(),
         }
     }
 }

@@ -10,6 +10,8 @@
 //! * [`Ladder`], the ascending chunk sizes of an arena, with lookup in O(1);
 //! * [`Budget`], [`Meter`] and [`SharedMeter`], which keep the promise that an arena never takes
 //!   more than its capacity, through any number of nested arenas;
+//! * [`Callbacks`], by which a program is told of all that, and may free something when
+//!   capacity runs out;
 //! * [`Info`] and [`SlabUse`], what an arena says of itself;
 //! * [`AllocError`], why there is no memory, with the figures;
 //! * [`Misuse`], what a program did wrong, with the chunk, slab and pool.
@@ -29,6 +31,7 @@
 extern crate alloc;
 
 mod budget;
+mod callbacks;
 mod chunks;
 mod config;
 mod error;
@@ -40,6 +43,7 @@ mod misuse;
 mod shared_meter;
 
 pub use budget::{Budget, Meter};
+pub use callbacks::Callbacks;
 pub use chunks::{Ambient, Chunks, Locate};
 pub use config::{Config, DEFAULT_MAX_CHUNKS, MAX_CAPACITY};
 pub use error::{AllocError, ConfigError};

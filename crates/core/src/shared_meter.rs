@@ -179,6 +179,21 @@ impl SharedMeter {
     /// Charges the budget for `bytes` that are in `used` already.
     #[cold]
     fn draw(&self, lane: &Lane, bytes: isize) -> Result<(), AllocError> {
+        loop {
+            match self.try_draw(lane, bytes) {
+                Err(refusal) if self.budget.exhausted(&refusal) => {
+                    let used = lane.used.fetch_add(bytes, SeqCst) + bytes;
+                    if used <= lane.drawn.load(SeqCst) {
+                        return Ok(());
+                    }
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The same, once; where it is refused, the bytes are not in `used` any more.
+    fn try_draw(&self, lane: &Lane, bytes: isize) -> Result<(), AllocError> {
         if self.budget.charge((bytes + self.ahead) as usize).is_ok() {
             lane.drawn.fetch_add(bytes + self.ahead, SeqCst);
             return Ok(());

@@ -336,10 +336,12 @@ impl Flist {
     #[cold]
     #[inline(never)]
     fn alloc_slow(&self, layout: Layout, zeroed: bool) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: called from outside through an allocation; the heap calls nothing back.
-        let heap = unsafe { self.heap() };
-        let route = heap.route(layout.size(), layout.align());
-        self.alloc_routed(heap, route, layout, zeroed)
+        self.budget.retry(|| {
+            // SAFETY: called from outside through an allocation; the heap calls nothing back.
+            let heap = unsafe { self.heap() };
+            let route = heap.route(layout.size(), layout.align());
+            self.alloc_routed(heap, route, layout, zeroed)
+        })
     }
 
     fn alloc_routed(
@@ -551,13 +553,15 @@ unsafe impl Mallocer for Flist {
     }
 
     fn try_alloc_slab(&self, slab: usize) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: called from outside; the heap calls nothing back.
-        let heap = unsafe { self.heap() };
-        let at = heap.ladder.position(slab)?.get();
-        let route = if at < heap.pooled { Route::Pool(at) } else { Route::Extent };
-        // A slab is at most 1 TiB, so its layout is valid.
-        let layout = Layout::from_size_align(slab, 1).map_err(|_| heap.refused(slab))?;
-        self.alloc_routed(heap, route, layout, false)
+        self.budget.retry(|| {
+            // SAFETY: called from outside; the heap calls nothing back.
+            let heap = unsafe { self.heap() };
+            let at = heap.ladder.position(slab)?.get();
+            let route = if at < heap.pooled { Route::Pool(at) } else { Route::Extent };
+            // A slab is at most 1 TiB, so its layout is valid.
+            let layout = Layout::from_size_align(slab, 1).map_err(|_| heap.refused(slab))?;
+            self.alloc_routed(heap, route, layout, false)
+        })
     }
 
     #[inline(always)]

@@ -189,20 +189,24 @@ impl Sharing {
         {
             return Ok(zero_if(zeroed, chunk));
         }
-        let heap = self.heap.lock();
-        let route = heap.route(layout.size(), layout.align());
-        self.alloc_routed(heap, thread, route, layout, zeroed)
+        self.budget.retry(|| {
+            let heap = self.heap.lock();
+            let route = heap.route(layout.size(), layout.align());
+            self.alloc_routed(heap, thread, route, layout, zeroed)
+        })
     }
 
     /// Allocates from exactly the slab at `index`.
     pub(crate) fn alloc_slab(&self, index: usize) -> Result<NonNull<[u8]>, AllocError> {
         let size = self.ladder.slabs()[index];
         let thread = self.thread();
-        let heap = self.heap.lock();
-        let route = if index < heap.pooled { Route::Pool(index) } else { Route::Extent };
-        // A slab is at most 1 TiB, so its layout is valid.
-        let layout = Layout::from_size_align(size, 1).map_err(|_| heap.refused(size))?;
-        self.alloc_routed(heap, thread, route, layout, false)
+        self.budget.retry(|| {
+            let heap = self.heap.lock();
+            let route = if index < heap.pooled { Route::Pool(index) } else { Route::Extent };
+            // A slab is at most 1 TiB, so its layout is valid.
+            let layout = Layout::from_size_align(size, 1).map_err(|_| heap.refused(size))?;
+            self.alloc_routed(heap, thread, route, layout, false)
+        })
     }
 
     fn alloc_routed(

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use mallocer_core::{Budget, Config, ConfigError, Hints, Ladder, MAX_CAPACITY, Mallocer};
+use mallocer_core::{
+    Budget, Callbacks, Config, ConfigError, Hints, Ladder, MAX_CAPACITY, Mallocer,
+};
 use thiserror::Error;
 
 use crate::arena::{Arena, Inner, SharedArena};
@@ -30,6 +32,8 @@ impl<M: Mallocer> Settings<M> {
     pub(crate) fn child(&self, budget: &Budget) -> Settings<M> {
         let mut child = self.clone();
         child.config.parent = budget.clone();
+        // The parent's are told of the child's bytes anyway.
+        child.config.callbacks = Callbacks::none();
         child
     }
 }
@@ -118,6 +122,52 @@ impl<A: ArenaKind> Builder<A> {
     /// How long memory that is empty stays with the arena; default until release.
     pub fn decay(mut self, time: Duration) -> Self {
         self.settings.config.decay = Some(time);
+        self
+    }
+
+    /// Who is told when the arena takes memory, gives some back, or has none left; default
+    /// nobody. A child arena starts without, since its parent's are told of it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::alloc::Layout;
+    /// use std::ptr::NonNull;
+    /// use std::sync::Mutex;
+    /// use mallocer::{Callbacks, SharedArena};
+    ///
+    /// struct Cache(Mutex<Option<(SharedArena, Vec<usize>)>>);
+    /// static CACHE: Cache = Cache(Mutex::new(None));
+    ///
+    /// // When capacity runs out, the oldest entry of the cache goes.
+    /// let evict = Callbacks::none().on_exhausted(|_| {
+    ///     let mut cache = CACHE.0.lock().unwrap();
+    ///     let Some((arena, chunks)) = cache.as_mut().filter(|(_, chunks)| !chunks.is_empty())
+    ///     else {
+    ///         return false;
+    ///     };
+    ///     let oldest = chunks.remove(0);
+    ///     let chunk = NonNull::new(std::ptr::with_exposed_provenance_mut(oldest)).unwrap();
+    ///     // SAFETY: the chunk is the arena's, and the cache's alone.
+    ///     unsafe { arena.free(chunk) };
+    ///     true
+    /// });
+    /// let arena = SharedArena::builder()
+    ///     .backend(mallocer::Backend::preferred()?)
+    ///     .capacity(1 << 20)
+    ///     .callbacks(evict)
+    ///     .build()?;
+    /// *CACHE.0.lock().unwrap() = Some((arena.clone(), Vec::new()));
+    /// for _ in 0..100 {
+    ///     let chunk = arena.alloc(Layout::new::<[u8; 100_000]>()).cast::<u8>();
+    ///     let entry = chunk.as_ptr().expose_provenance();
+    ///     CACHE.0.lock().unwrap().as_mut().unwrap().1.push(entry);
+    /// }
+    /// # CACHE.0.lock().unwrap().take();
+    /// # Ok::<(), mallocer::BuildError>(())
+    /// ```
+    pub fn callbacks(mut self, callbacks: Callbacks) -> Self {
+        self.settings.config.callbacks = callbacks;
         self
     }
 

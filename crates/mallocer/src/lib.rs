@@ -107,7 +107,7 @@ pub use builder::{ArenaKind, BuildError, Builder};
 pub use dynamic::{Dynamic, SharedDynamic};
 
 pub use mallocer_core::{
-    AllocError, Ambient, Budget, Bytes, Chunks, Config, ConfigError, DEFAULT_MAX_CHUNKS,
+    AllocError, Ambient, Budget, Bytes, Callbacks, Chunks, Config, ConfigError, DEFAULT_MAX_CHUNKS,
     DEFAULT_UTILIZATION, Hints, Info, Ladder, LadderBuilder, Locate, MAX_CAPACITY, MAX_SLABS,
     Mallocer, Meter, Misuse, MisuseKind, SharedMeter, SlabIndex, SlabUse, Step,
 };

@@ -5,6 +5,7 @@
 mod allocators;
 mod backends;
 mod building;
+mod callbacks;
 mod methods;
 mod nesting;
 #[cfg(feature = "serde")]
