@@ -1,14 +1,18 @@
 #!/bin/sh
-# Runs every example of the facade, with the default features: each must end well and
-# print what it shows.
+# Runs every example of the facade and of the arrays, with the default features: each must
+# end well and print what it shows.
 set -eu
 cd "$(dirname "$0")/.."
 
-cargo build --quiet -p mallocer --examples
-for source in crates/mallocer/examples/*.rs; do
-    example=$(basename "$source" .rs)
-    echo "== $example"
-    printed=$(RUST_BACKTRACE=0 cargo run --quiet -p mallocer --example "$example")
-    test -n "$printed"
-    echo "$printed"
+for crate in mallocer array; do
+    package=mallocer
+    [ "$crate" = mallocer ] || package=mallocer-$crate
+    cargo build --quiet -p "$package" --examples
+    for source in crates/"$crate"/examples/*.rs; do
+        example=$(basename "$source" .rs)
+        echo "== $example"
+        printed=$(RUST_BACKTRACE=0 cargo run --quiet -p "$package" --example "$example")
+        test -n "$printed"
+        echo "$printed"
+    done
 done

@@ -152,7 +152,7 @@ impl<T, S: Source> Array<T, S> {
         self.raw.make_room(len, 1);
         // SAFETY: there is room for one behind the last.
         unsafe {
-            self.raw.start().add(len).write(value);
+            self.raw.at(len).write(value);
             self.raw.set_len(len + 1);
         }
     }
@@ -164,7 +164,7 @@ impl<T, S: Source> Array<T, S> {
         // SAFETY: there is a last element, which is the caller's from here on.
         unsafe {
             self.raw.set_len(last);
-            Some(self.raw.start().add(last).read())
+            Some(self.raw.at(last).read())
         }
     }
 
@@ -439,8 +439,10 @@ impl<S: Source> Array<u8, S> {
         self.raw.make_room(len, bytes.len());
         // SAFETY: there is room for them behind the last.
         unsafe {
-            self.raw.start().add(len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            self.set_len(len + bytes.len());
+            if !bytes.is_empty() {
+                self.raw.at(len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                self.raw.set_len(len + bytes.len());
+            }
         }
     }
 

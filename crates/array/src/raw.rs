@@ -35,7 +35,7 @@ use core::ptr::{self, NonNull};
 
 use mallocer_core::{AllocError, Chunks};
 
-use crate::source::{Header, Source};
+use crate::source::Source;
 
 /// Bytes that hold the length, at the start of a chunk.
 pub(crate) const LEN_BYTES: usize = size_of::<usize>();
@@ -150,8 +150,8 @@ impl<T, S: Source> Raw<T, S> {
 
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        // SAFETY: a header begins with an initialised length, and so does `NOTHING`.
-        unsafe { S::header(self.word).cast::<usize>().read() }
+        // SAFETY: the words are those of this array.
+        unsafe { S::len(self.word) }
     }
 
     /// Sets the length. An array without a chunk has none but 0.
@@ -169,11 +169,23 @@ impl<T, S: Source> Raw<T, S> {
     /// The first element, or where it would be: aligned, and valid for `capacity`.
     #[inline(always)]
     pub(crate) fn start(&self) -> *mut T {
-        if Self::ALIGN > align_of::<Header>() && !self.has_chunk() {
+        if Self::ALIGN > S::ALIGN && !self.has_chunk() {
             return ptr::without_provenance_mut(Self::ALIGN);
         }
-        // Behind `NOTHING` where there is no chunk: an address that nothing is read at.
-        S::header(self.word).as_ptr().wrapping_add(Self::OFFSET).cast()
+        // Where there is no chunk, an address that nothing is read at.
+        S::start(self.word).wrapping_add(Self::OFFSET).cast()
+    }
+
+    /// The element at `index`, or where it would be.
+    ///
+    /// # Safety
+    ///
+    /// There is a chunk, with room for it.
+    #[inline(always)]
+    pub(crate) unsafe fn at(&self, index: usize) -> *mut T {
+        debug_assert!(self.has_chunk());
+        // SAFETY: the caller's promise.
+        unsafe { self.word.add(Self::OFFSET).cast::<T>().add(index).as_ptr() }
     }
 
     /// How many elements fit: what the heap says of the chunk.
@@ -346,5 +358,3 @@ impl<T, S: Source> Drop for Raw<T, S> {
 unsafe impl<T: Send, S: Source + Send> Send for Raw<T, S> {}
 // SAFETY: as above.
 unsafe impl<T: Sync, S: Source + Sync> Sync for Raw<T, S> {}
-
-const _: () = assert!(size_of::<Header>() == align_of::<Header>());

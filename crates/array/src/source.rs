@@ -10,7 +10,7 @@
 //!
 //! An array that never had an element has no chunk. Its word then leads to the heap by
 //! itself, or to [`NOTHING`], a length of 0 in static memory that is read like that of a
-//! chunk, so that no read asks whether there is one.
+//! chunk, so that there no read asks whether there is one.
 
 use core::ptr::NonNull;
 
@@ -117,8 +117,7 @@ pub(crate) mod sealed {
     /// # Safety
     ///
     /// `source` gives back what `enter` was given, for its words and for those whose word
-    /// was replaced by a chunk of that heap; `header` gives what may be read as one;
-    /// `known_len` is the chunk's length.
+    /// was replaced by a chunk of that heap; `known_len` is the chunk's length.
     pub unsafe trait Words: Sized {
         /// What serves.
         type Heap: Chunks;
@@ -131,8 +130,18 @@ pub(crate) mod sealed {
         /// Whether the word leads to a chunk.
         fn has_chunk(word: NonNull<u8>) -> bool;
 
-        /// What may be read as a header: the chunk, or [`NOTHING`].
-        fn header(word: NonNull<u8>) -> NonNull<u8>;
+        /// What an address without a chunk is a multiple of, if it is not asked for more.
+        const ALIGN: usize;
+
+        /// The length at the start of the chunk; 0 if there is none.
+        ///
+        /// # Safety
+        ///
+        /// As [`source`](Words::source).
+        unsafe fn len(word: NonNull<u8>) -> usize;
+
+        /// Where the chunk begins; a multiple of `ALIGN` if there is none.
+        fn start(word: NonNull<u8>) -> *mut u8;
 
         /// The source again.
         ///
@@ -157,6 +166,8 @@ pub(crate) mod sealed {
         type Heap = P;
         type Beside = ();
 
+        const ALIGN: usize = align_of::<Header>();
+
         #[inline(always)]
         fn enter(self) -> (NonNull<u8>, ()) {
             const { assert!(size_of::<P>() == 0) };
@@ -169,8 +180,14 @@ pub(crate) mod sealed {
         }
 
         #[inline(always)]
-        fn header(word: NonNull<u8>) -> NonNull<u8> {
-            word
+        unsafe fn len(word: NonNull<u8>) -> usize {
+            // SAFETY: a chunk and `NOTHING` begin with a length.
+            unsafe { word.cast::<usize>().read() }
+        }
+
+        #[inline(always)]
+        fn start(word: NonNull<u8>) -> *mut u8 {
+            word.as_ptr()
         }
 
         #[inline(always)]
@@ -200,6 +217,8 @@ pub(crate) mod sealed {
         type Heap = M;
         type Beside = ();
 
+        const ALIGN: usize = align_of::<M>();
+
         #[inline(always)]
         fn enter(self) -> (NonNull<u8>, ()) {
             const { assert!(align_of::<M>() > HEAP) };
@@ -212,8 +231,14 @@ pub(crate) mod sealed {
         }
 
         #[inline(always)]
-        fn header(word: NonNull<u8>) -> NonNull<u8> {
-            if Self::has_chunk(word) { word } else { nothing() }
+        unsafe fn len(word: NonNull<u8>) -> usize {
+            // SAFETY: a chunk begins with a length.
+            if Self::has_chunk(word) { unsafe { word.cast::<usize>().read() } } else { 0 }
+        }
+
+        #[inline(always)]
+        fn start(word: NonNull<u8>) -> *mut u8 {
+            word.as_ptr().map_addr(|address| address & !HEAP)
         }
 
         #[inline]
@@ -245,6 +270,8 @@ pub(crate) mod sealed {
         type Heap = M;
         type Beside = &'a M;
 
+        const ALIGN: usize = align_of::<Header>();
+
         #[inline(always)]
         fn enter(self) -> (NonNull<u8>, &'a M) {
             (nothing(), self.0)
@@ -256,8 +283,14 @@ pub(crate) mod sealed {
         }
 
         #[inline(always)]
-        fn header(word: NonNull<u8>) -> NonNull<u8> {
-            word
+        unsafe fn len(word: NonNull<u8>) -> usize {
+            // SAFETY: a chunk and `NOTHING` begin with a length.
+            unsafe { word.cast::<usize>().read() }
+        }
+
+        #[inline(always)]
+        fn start(word: NonNull<u8>) -> *mut u8 {
+            word.as_ptr()
         }
 
         #[inline(always)]

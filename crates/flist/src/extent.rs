@@ -18,6 +18,7 @@ use mallocer_core::{AllocError, MAX_CAPACITY};
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Kind, RUN, Tag};
 use crate::heap::{Heap, Route};
+use crate::huge;
 use crate::leaving::Leaving;
 use crate::os;
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
@@ -25,7 +26,7 @@ use crate::reservation::Taken;
 use crate::spans::Span;
 
 /// The largest extent that stays with the arena when it is freed: 64 MiB.
-const LARGEST_KEPT: usize = 64 << 20;
+pub(crate) const LARGEST_KEPT: usize = 64 << 20;
 
 /// The least that is moved by its pages: 256 KiB. Below, a copy takes less than the call.
 const LEAST_MOVED: usize = 256 << 10;
@@ -117,6 +118,8 @@ impl<S: Slot> Heap<S> {
             }
         }
         self.count_extent(slab, 1, bytes as isize);
+        // SAFETY: as above.
+        unsafe { huge::advise(start.as_ptr(), 0, bytes, true) };
         Ok(Extent { start, bytes, zero })
     }
 
@@ -144,7 +147,10 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn free_extent(&mut self, descriptor: *mut Descriptor) {
         self.decay();
         // SAFETY: passed on.
-        let (span, bytes) = unsafe { self.end_extent(descriptor) };
+        let (span, bytes) = unsafe {
+            huge::advise((*descriptor).start, 0, (*descriptor).extent_bytes(), false);
+            self.end_extent(descriptor)
+        };
         // What is kept is charged in full.
         let missing = span.runs as usize * RUN - bytes;
         let kept = bytes <= LARGEST_KEPT && self.charge(missing).is_ok();
@@ -211,7 +217,11 @@ impl<S: Slot> Heap<S> {
                 self.refund(bytes - old_bytes);
                 return None;
             }
+            // SAFETY: the extent has these bytes now.
+            unsafe { huge::advise(start, old_bytes, bytes, true) };
         } else {
+            // SAFETY: as the caller says.
+            unsafe { huge::advise(start, bytes, old_bytes, false) };
             self.refund(old_bytes - bytes);
             if new_runs < runs {
                 let tail = Span::new(first + new_runs, runs - new_runs);

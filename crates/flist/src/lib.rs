@@ -15,7 +15,7 @@
 //! | `meta` | memory for bookkeeping |
 //! | `pool`, `slab` | chunks of one size; their counts |
 //! | `magazine`, `shelf` | short stacks of ready chunks; what a thread has of a slab |
-//! | `heap`, `extent`, `kept` | one arena's pools and large chunks, on its budget; those at hand |
+//! | `heap`, `extent`, `kept`, `huge` | one arena's pools and large chunks, on its budget; those at hand; huge pages |
 //! | `refill`, `flush`, `leaving` | chunks between shelves and pools; memory that is given back |
 //! | `statistics` | what a heap has seen, and what it is made of |
 //! | `clusters` | chunks that are ready before they are asked for |
@@ -55,6 +55,7 @@ mod front;
 mod global;
 mod hardened;
 mod heap;
+mod huge;
 mod kept;
 mod leaving;
 mod local;

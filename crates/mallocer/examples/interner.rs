@@ -58,7 +58,8 @@ fn main() -> Result<(), BuildError> {
     let before = arena.info().alloc;
     let mut bytes = 0;
     for number in 0..1_000_000u64 {
-        let path = format!("src/{}/{:x}", number % 97, number.wrapping_mul(2_654_435_761) % 60_000);
+        let file = number.wrapping_mul(2_654_435_761) % 60_000;
+        let path = format!("src/{}/{file:x}", file % 97);
         let known = interner.texts.len();
         interner.intern(&path);
         bytes += if interner.texts.len() > known { path.len() } else { 0 };

@@ -55,6 +55,7 @@
 //! | [`AllocError`] | why there is no memory, with the figures |
 //! | [`collections`] | `Vec`, `Box`, `HashMap`, `HashSet` in an arena |
 //! | [`mod@array`] | arrays, strings and typed pools with handles of one word |
+//! | [`debug`] | heaps around heaps, that count or look closely |
 //! | [`global`] | each backend as the `#[global_allocator]` |
 //!
 //! # Features
@@ -97,6 +98,7 @@ pub mod array;
 mod backend;
 mod builder;
 pub mod collections;
+pub mod debug;
 mod dynamic;
 pub mod global;
 mod methods;

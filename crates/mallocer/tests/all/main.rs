@@ -6,6 +6,7 @@ mod allocators;
 mod backends;
 mod building;
 mod callbacks;
+mod debug;
 mod methods;
 mod nesting;
 #[cfg(feature = "serde")]
