@@ -148,7 +148,7 @@ impl<T, S: Source> Array<T, S> {
     #[inline]
     #[track_caller]
     pub fn push(&mut self, value: T) {
-        let len = self.len();
+        let len = self.raw.len_for(1);
         self.raw.make_room(len, 1);
         // SAFETY: there is room for one behind the last.
         unsafe {
@@ -435,14 +435,15 @@ impl<S: Source> Array<u8, S> {
     #[inline]
     #[track_caller]
     pub(crate) fn extend_from_bytes(&mut self, bytes: &[u8]) {
-        let len = self.len();
+        if bytes.is_empty() {
+            return;
+        }
+        let len = self.raw.len_for(bytes.len());
         self.raw.make_room(len, bytes.len());
         // SAFETY: there is room for them behind the last.
         unsafe {
-            if !bytes.is_empty() {
-                self.raw.at(len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-                self.raw.set_len(len + bytes.len());
-            }
+            self.raw.at(len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            self.raw.set_len(len + bytes.len());
         }
     }
 

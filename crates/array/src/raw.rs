@@ -40,11 +40,12 @@ use crate::source::Source;
 /// Bytes that hold the length, at the start of a chunk.
 pub(crate) const LEN_BYTES: usize = size_of::<usize>();
 
-/// Chunks of at least this many bytes are asked to grow where they are.
+/// Chunks of at least this many bytes are asked to grow where they are. Smaller ones have
+/// neighbours of their own slab.
 const LEAST_IN_PLACE: usize = 32 << 10;
 
 /// Bytes that a first chunk holds elements in, at least.
-const FIRST_BYTES: usize = 24;
+const FIRST_BYTES: usize = 40;
 
 /// What every chunk's end is a multiple of, as far as an array uses it.
 const LEAST_GRANULE: usize = 8;
@@ -154,6 +155,27 @@ impl<T, S: Source> Raw<T, S> {
         unsafe { S::len(self.word) }
     }
 
+    /// The length; takes a first chunk, for `more` elements, if the word leads to none.
+    #[inline(always)]
+    #[track_caller]
+    pub(crate) fn len_for(&mut self, more: usize) -> usize {
+        if S::TAGGED && !self.has_chunk() {
+            self.begin(more);
+        }
+        // SAFETY: a chunk begins with a length, and so does what a word without tag leads to.
+        unsafe { self.word.cast::<usize>().read() }
+    }
+
+    /// Takes a first chunk, for `more` elements.
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn begin(&mut self, more: usize) {
+        if let Err(refusal) = self.grow(0, more) {
+            refuse(refusal);
+        }
+    }
+
     /// Sets the length. An array without a chunk has none but 0.
     ///
     /// # Safety
@@ -244,19 +266,46 @@ impl<T, S: Source> Raw<T, S> {
         unsafe {
             let source = self.source();
             let now = S::known_len(self.word, self.beside);
-            if now >= LEAST_IN_PLACE {
-                let some = least.max(now + now / 8);
-                let some = request(some).unwrap_or(least);
-                if source.heap().resize_in_place(self.word, some).is_some() {
-                    return Ok(());
-                }
-            }
             let much = request(least.max(now + now / 2)).unwrap_or(least);
+            if now < LEAST_IN_PLACE {
+                return self.replace(&source, len, much, least);
+            }
+            let some = request(least.max(now + now / 8)).unwrap_or(least);
+            if source.heap().resize_in_place(self.word, some).is_some() {
+                return Ok(());
+            }
             match self.realloc(&source, much) {
                 Err(_) if much > least => self.realloc(&source, least),
                 result => result,
             }
         }
+    }
+
+    /// Moves `len` elements to a chunk of `wanted` bytes, or of `least`.
+    ///
+    /// # Safety
+    ///
+    /// There is a chunk with as many elements, and both hold them.
+    unsafe fn replace(
+        &mut self,
+        source: &S,
+        len: usize,
+        wanted: usize,
+        least: usize,
+    ) -> Result<(), ReserveError> {
+        let new = match source.heap().try_alloc(Self::layout(wanted)?) {
+            Err(_) if wanted > least => source.heap().try_alloc(Self::layout(least)?),
+            result => result,
+        }?
+        .cast::<u8>();
+        // SAFETY: the new chunk is another one, and both hold so much; the old one is
+        // this array's, and not used any more.
+        unsafe {
+            new.copy_from_nonoverlapping(self.word, Self::OFFSET + len * Self::SIZE);
+            source.heap().free(self.word);
+        }
+        self.word = new;
+        Ok(())
     }
 
     /// Makes room for exactly `capacity` elements, or a few more: a chunk's worth.

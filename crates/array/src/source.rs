@@ -130,6 +130,8 @@ pub(crate) mod sealed {
         /// Whether the word leads to a chunk.
         fn has_chunk(word: NonNull<u8>) -> bool;
 
+        /// Whether a word without a chunk leads to something that is not a header.
+        const TAGGED: bool;
         /// What an address without a chunk is a multiple of, if it is not asked for more.
         const ALIGN: usize;
 
@@ -153,6 +155,16 @@ pub(crate) mod sealed {
         /// The heap.
         fn heap(&self) -> &Self::Heap;
 
+        /// As [`Chunks::want_huge_pages`].
+        ///
+        /// # Safety
+        ///
+        /// As there.
+        unsafe fn want_huge_pages(&self, chunk: NonNull<u8>, want: bool) {
+            // SAFETY: passed on.
+            unsafe { self.heap().want_huge_pages(chunk, want) }
+        }
+
         /// The length of the chunk that the word leads to.
         ///
         /// # Safety
@@ -166,6 +178,7 @@ pub(crate) mod sealed {
         type Heap = P;
         type Beside = ();
 
+        const TAGGED: bool = false;
         const ALIGN: usize = align_of::<Header>();
 
         #[inline(always)]
@@ -217,6 +230,7 @@ pub(crate) mod sealed {
         type Heap = M;
         type Beside = ();
 
+        const TAGGED: bool = true;
         const ALIGN: usize = align_of::<M>();
 
         #[inline(always)]
@@ -263,6 +277,11 @@ pub(crate) mod sealed {
             // SAFETY: passed on.
             unsafe { M::located_len(word) }
         }
+
+        unsafe fn want_huge_pages(&self, chunk: NonNull<u8>, want: bool) {
+            // SAFETY: passed on.
+            unsafe { M::located_huge(chunk, want) }
+        }
     }
 
     // SAFETY: the reference is kept beside.
@@ -270,6 +289,7 @@ pub(crate) mod sealed {
         type Heap = M;
         type Beside = &'a M;
 
+        const TAGGED: bool = false;
         const ALIGN: usize = align_of::<Header>();
 
         #[inline(always)]

@@ -73,6 +73,17 @@ pub unsafe trait Chunks {
         (size <= len && size >= len / 2).then_some(len)
     }
 
+    /// Says that all of a chunk is going to be used, so that the system may back it with huge
+    /// pages, or takes that back, before it is freed. A heap may ignore it.
+    ///
+    /// # Safety
+    ///
+    /// As [`chunk_len`](Chunks::chunk_len).
+    #[inline]
+    unsafe fn want_huge_pages(&self, chunk: NonNull<u8>, want: bool) {
+        let _ = (chunk, want);
+    }
+
     /// Makes a chunk hold `layout`, where it is if possible, else elsewhere, with the
     /// first `min(old chunk length, new size)` bytes as they were.
     ///
@@ -173,4 +184,13 @@ pub unsafe trait Locate: Mallocer {
     ///
     /// As [`locate`](Locate::locate).
     unsafe fn located_len(chunk: NonNull<u8>) -> usize;
+
+    /// As [`Chunks::want_huge_pages`].
+    ///
+    /// # Safety
+    ///
+    /// As [`locate`](Locate::locate).
+    unsafe fn located_huge(chunk: NonNull<u8>, want: bool) {
+        let _ = (chunk, want);
+    }
 }

@@ -98,6 +98,11 @@ unsafe impl Chunks for Global {
         unsafe { locate::known_len(chunk) }
     }
 
+    unsafe fn want_huge_pages(&self, chunk: NonNull<u8>, want: bool) {
+        // SAFETY: passed on.
+        unsafe { locate::want_huge_pages(chunk, want) };
+    }
+
     unsafe fn resize_in_place(&self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
         PROCESS.heap()?.resize("resize_in_place", chunk.addr().get(), size, 1)
     }

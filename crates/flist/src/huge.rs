@@ -26,9 +26,18 @@ const HUGE_PAGE: usize = 2 << 20;
 ///
 /// The extent is the caller's.
 pub(crate) unsafe fn advise(start: *mut u8, from: usize, to: usize, huge: bool) {
-    if to <= LARGEST_KEPT {
-        return;
+    if to > LARGEST_KEPT {
+        // SAFETY: passed on.
+        unsafe { advise_within(start, from, to, huge) };
     }
+}
+
+/// The same for an extent of any size: who asks uses all of it.
+///
+/// # Safety
+///
+/// As [`advise`].
+pub(crate) unsafe fn advise_within(start: *mut u8, from: usize, to: usize, huge: bool) {
     let first = start.addr().next_multiple_of(HUGE_PAGE);
     let begin = first.max((start.addr() + from) & !(HUGE_PAGE - 1));
     let end = (start.addr() + to) & !(HUGE_PAGE - 1);

@@ -31,6 +31,7 @@ use mallocer_core::Locate;
 use crate::descriptor::{Descriptor, RUN_SHIFT};
 use crate::flist::Flist;
 use crate::heap::Heap;
+use crate::huge;
 use crate::reservation::Reservation;
 use crate::shared::SharedFlist;
 
@@ -97,6 +98,16 @@ pub(crate) unsafe fn known_len(chunk: NonNull<u8>) -> usize {
     unsafe { (*descriptor_of(chunk)).chunk_len() }
 }
 
+/// Asks for huge pages in `chunk`, as far as it fills them, or withdraws it.
+///
+/// # Safety
+///
+/// It is handed out.
+pub(crate) unsafe fn want_huge_pages(chunk: NonNull<u8>, want: bool) {
+    // SAFETY: the caller's promise.
+    unsafe { huge::advise_within(chunk.as_ptr(), 0, known_len(chunk), want) };
+}
+
 /// The home that `chunk` leads to.
 ///
 /// # Safety
@@ -133,6 +144,11 @@ unsafe impl Locate for Flist {
         // SAFETY: passed on.
         unsafe { known_len(chunk) }
     }
+
+    unsafe fn located_huge(chunk: NonNull<u8>, want: bool) {
+        // SAFETY: passed on.
+        unsafe { want_huge_pages(chunk, want) };
+    }
 }
 
 // SAFETY: as above. A shared arena is settled from the start, since what it points to
@@ -150,6 +166,11 @@ unsafe impl Locate for SharedFlist {
     unsafe fn located_len(chunk: NonNull<u8>) -> usize {
         // SAFETY: passed on.
         unsafe { known_len(chunk) }
+    }
+
+    unsafe fn located_huge(chunk: NonNull<u8>, want: bool) {
+        // SAFETY: passed on.
+        unsafe { want_huge_pages(chunk, want) };
     }
 }
 

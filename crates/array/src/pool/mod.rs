@@ -339,6 +339,9 @@ impl<S: Source> Memory<S> {
                 Ok(chunk) => (chunk, wanted),
                 Err(_) => (heap.try_alloc(layout(segment, segment))?, segment),
             };
+            if bytes == LARGEST_GROUP {
+                self.source.want_huge_pages(chunk.cast(), true);
+            }
             let group = chunk.cast::<Group>();
             let segment = Segment { home: self.control.get() };
             group.write(Group { segment, older: before, bytes });
@@ -372,6 +375,9 @@ impl<S: Source> Drop for Memory<S> {
             let mut group = control.as_ref().group.get();
             while let Some(chunk) = NonNull::new(group) {
                 group = chunk.as_ref().older;
+                if chunk.as_ref().bytes == LARGEST_GROUP {
+                    self.source.want_huge_pages(chunk.cast(), false);
+                }
                 self.source.heap().free(chunk.cast());
             }
             self.source.heap().free(control.cast());

@@ -13,13 +13,15 @@ use super::pass_on;
 const FRESH: u8 = 0xA5;
 /// What a freed chunk is filled with.
 const FREED: u8 = 0xDD;
+/// The most bytes that are filled: those at a chunk's start.
+const FILLED: usize = 4096;
 
 /// A heap that knows every chunk of the heap inside.
 ///
 /// A pointer that is not one of its chunks panics with a [`Misuse`], on any backend, also
-/// where the library behind it would let it pass. Fresh chunks are filled with `0xA5` and
-/// freed ones with `0xDD`, so that stale data is not taken for good. What was never freed is
-/// listed by [`held`](Traced::held).
+/// where the library behind it would let it pass. The first 4 KiB of fresh chunks are filled
+/// with `0xA5` and those of freed ones with `0xDD`, so that stale data is not taken for good.
+/// What was never freed is listed by [`held`](Traced::held).
 ///
 /// It takes a lock and some bookkeeping, which no budget counts, for each chunk: it is for
 /// finding mistakes.
@@ -86,7 +88,7 @@ impl<M: Mallocer> Traced<M> {
 
     fn fresh(&self, chunk: NonNull<[u8]>, asked: Layout) -> NonNull<[u8]> {
         // SAFETY: a chunk is valid for writes of its length.
-        unsafe { chunk.cast::<u8>().write_bytes(FRESH, chunk.len()) };
+        unsafe { chunk.cast::<u8>().write_bytes(FRESH, chunk.len().min(FILLED)) };
         self.note(chunk, asked)
     }
 
@@ -116,7 +118,7 @@ impl<M: Mallocer> Traced<M> {
     unsafe fn forget(&self, chunk: Chunk) {
         self.chunks().remove(&chunk.start.addr().get());
         // SAFETY: the chunk is out, and the caller gives it up.
-        unsafe { chunk.start.write_bytes(FREED, chunk.len) };
+        unsafe { chunk.start.write_bytes(FREED, chunk.len.min(FILLED)) };
     }
 }
 
