@@ -274,6 +274,7 @@ impl<S: Slot> Heap<S> {
                 return None;
             }
             let (span, bytes) = self.end_extent(descriptor);
+            huge::advise(from, 0, bytes, false);
             self.refund(bytes);
             self.runs -= span.runs as usize;
             reservation.give_emptied(span);
