@@ -208,6 +208,18 @@ pub(crate) unsafe fn zero_touched(start: *mut u8, bytes: usize) {
     }
 }
 
+/// The calling thread's `errno`.
+pub(crate) fn errno() -> i32 {
+    // SAFETY: the address is that of the thread's own variable.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Sets the calling thread's `errno`.
+pub(crate) fn set_errno(code: i32) {
+    // SAFETY: as in `errno`.
+    unsafe { *libc::__errno_location() = code };
+}
+
 /// Lets another thread run.
 pub(crate) fn give_way() {
     // SAFETY: the call has no conditions.

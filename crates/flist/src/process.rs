@@ -15,7 +15,7 @@
 
 use core::alloc::Layout;
 use core::fmt::{self, Write};
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use mallocer_core::{AllocError, Budget, Config, Info, MAX_CAPACITY, Misuse, SlabUse};
@@ -62,6 +62,7 @@ pub struct Process {
     config: fn() -> Config,
     tell: fn(Misuse) -> !,
     opened: fn(&'static Process),
+    pass_on: fn(*mut u8) -> bool,
     harden: fn() -> bool,
     hardened: Once<Hardened>,
 }
@@ -77,9 +78,17 @@ impl Process {
             config,
             tell,
             opened: |_| {},
+            pass_on: |_| false,
             harden: || false,
             hardened: Once::new(),
         }
+    }
+
+    /// The same heap, which passes pointers that are surely not its own to `pass_on` before
+    /// it calls a free of them misuse; `true` says that it has freed them.
+    pub const fn passing_on(mut self, pass_on: fn(*mut u8) -> bool) -> Process {
+        self.pass_on = pass_on;
+        self
     }
 
     /// The same heap, hardened if `harden` says so when it is opened.
@@ -234,7 +243,12 @@ impl Process {
         size: usize,
         align: usize,
     ) {
+        // Whatever the system is asked for, a free leaves it as it was.
+        let errno = os::errno();
         let Some(heap) = self.heap() else { self.foreign(operation, address) };
+        if !heap.may_hold(address) && (self.pass_on)(ptr::without_provenance_mut(address)) {
+            return os::set_errno(errno);
+        }
         match self.hardened.get() {
             None => heap.free_slow(operation, address, size, align),
             Some(hardened) => {
@@ -242,6 +256,7 @@ impl Process {
                 hardened.free(heap, operation, address, layout);
             }
         }
+        os::set_errno(errno);
     }
 
     /// Makes a chunk hold `layout`, where it is or elsewhere; `None` if there is no memory,

@@ -12,6 +12,7 @@ use core::ptr;
 use libc::{ENOMEM, size_t};
 
 use crate::errno::fail;
+use crate::foreign;
 use crate::heap::{ALIGN, HEAP, layout};
 
 /// Allocates `size` bytes.
@@ -114,6 +115,13 @@ unsafe extern "C" fn realloc(chunk: *mut c_void, size: size_t) -> *mut c_void {
     if chunk.is_null() {
         return malloc(size);
     }
+    if !HEAP.may_hold(chunk.addr())
+        && size > 0
+        && foreign::is_of_libc(chunk.addr())
+        && let Some(moved) = foreign::realloc(chunk, size)
+    {
+        return moved;
+    }
     // SAFETY: passed on.
     unsafe {
         if size == 0 {
@@ -150,6 +158,12 @@ unsafe extern "C" fn reallocarray(chunk: *mut c_void, count: size_t, size: size_
 unsafe extern "C" fn malloc_usable_size(chunk: *mut c_void) -> size_t {
     if chunk.is_null() {
         return 0;
+    }
+    if !HEAP.may_hold(chunk.addr())
+        && foreign::is_of_libc(chunk.addr())
+        && let Some(size) = foreign::usable_size(chunk)
+    {
+        return size;
     }
     // SAFETY: passed on.
     unsafe { HEAP.chunk_len("malloc_usable_size", chunk.cast()) }

@@ -8,14 +8,17 @@ use core::ptr;
 
 use mallocer_flist::{Process, abort};
 
+use crate::foreign;
 use crate::start::{configure, is_hardened, opened};
 
 /// The alignment that `malloc` gives: that of the largest plain C type.
 pub(crate) const ALIGN: usize = 16;
 
 /// The heap of the process.
-pub(crate) static HEAP: Process =
-    Process::new(configure, abort).hardened_if(is_hardened).when_opened(opened);
+pub(crate) static HEAP: Process = Process::new(configure, abort)
+    .hardened_if(is_hardened)
+    .passing_on(foreign::free)
+    .when_opened(opened);
 
 /// The layout of `size` bytes at `align`, a power of two; `None` if no memory is as large.
 #[inline(always)]

@@ -15,6 +15,7 @@
 //! | `start` | what happens once: options, clusters, and the report at exit |
 //! | `environment`, `options` | the variable `MALLOCER` |
 //! | `report`, `delivery`, `output` | statistics as text and as JSON; where they go; writing without allocating |
+//! | `foreign` | pointers that the C library's own `malloc` has handed out |
 //! | `errno` | how a call says why there is no memory |
 //!
 //! # How it is built
@@ -30,6 +31,7 @@ mod delivery;
 mod environment;
 mod errno;
 mod family;
+mod foreign;
 mod heap;
 mod inspect;
 mod operators;

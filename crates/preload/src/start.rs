@@ -16,6 +16,7 @@ use mallocer_core::{Config, Ladder};
 use mallocer_flist::Process;
 
 use crate::environment;
+use crate::foreign;
 use crate::heap::HEAP;
 use crate::options::Options;
 use crate::output::say;
@@ -46,6 +47,7 @@ fn read() -> Options {
 
 /// What is to be done when there is a heap.
 pub(crate) fn opened(heap: &'static Process) {
+    foreign::begin();
     // Read again, since there is no place to keep it; complaints were made the first time.
     let options = environment::with_variable(|text| Options::parse(text, &mut |_| {}));
     if let Some(huge) = options.huge {

@@ -32,6 +32,16 @@ pub(crate) fn programs(folder: &str) -> Vec<(String, String)> {
 }
 
 #[test]
+fn chunks_of_the_c_library_are_passed_on() {
+    for options in ["", "hardened=1"] {
+        run_source("foreign.c", options).end().well();
+    }
+    let ended = run_source("foreign.c", "").arg("twice").end();
+    assert_eq!(ended.signal, Some(6), "{ended:?}");
+    assert!(!ended.stderr.contains("mallocer"), "{ended:?}");
+}
+
+#[test]
 fn every_misuse_is_caught_at_every_size() {
     for (name, says) in programs("misuse") {
         for size in SIZES {
