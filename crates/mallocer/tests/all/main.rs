@@ -6,6 +6,8 @@ mod allocators;
 mod backends;
 mod building;
 mod callbacks;
+// What goes around a heap needs one.
+#[cfg(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc"))]
 mod debug;
 mod methods;
 mod nesting;
