@@ -93,7 +93,6 @@ fn resident() -> usize {
 
 /// The test harness touches a page of its own now and then: what is resident is looked at
 /// in so many processes, and the least counts.
-#[cfg(target_os = "linux")]
 const PROCESSES: usize = 3;
 
 /// Runs the named test of this file alone, in a process of its own, as told by this
