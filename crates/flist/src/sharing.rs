@@ -432,11 +432,11 @@ impl Sharing {
             // Whether a pool's chunk has the right size, no lock is needed to see.
             let slab = (*found.descriptor).slab as usize;
             let len = (*found.descriptor).chunk_len();
-            // A slab that is aligned far enough needs no closer look.
+            // At a further alignment a chunk may be an extent where a slab would do.
             let same = if align <= self.front.alignment {
                 (*self.front.lookup).first_at_least(size) == slab
             } else {
-                self.ladder.find(size, align).is_some_and(|index| index.get() == slab)
+                misuse::fits(&self.heap.lock(), &*found.descriptor, found.chunk.addr(), size, align)
             };
             same.then_some(len)
         }
