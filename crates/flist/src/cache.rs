@@ -17,6 +17,7 @@ use core::ptr;
 
 use mallocer_core::MAX_SLABS;
 
+use crate::hardened::Shard;
 use crate::heap::Heap;
 use crate::pool::{Bare, Slot};
 use crate::shelf::{Shelf, Shelves};
@@ -54,6 +55,8 @@ pub(crate) struct ThreadCache {
     pub(crate) next: *mut ThreadCache,
     /// Bytes of chunks that it may hold back beyond its magazines.
     pub(crate) held_back: usize,
+    /// What a hardened heap keeps back of this thread's; null before there is any.
+    pub(crate) kept_back: *mut Shard,
 }
 
 impl ThreadCache {
@@ -91,7 +94,8 @@ impl<S: Slot> Heap<S> {
             let Some(cache) = self.meta().take_zeroed(bytes) else { return ptr::null_mut() };
             let cache = cache.cast::<ThreadCache>().as_ptr();
             // All zero bytes are shelves with nothing.
-            cache.write(ThreadCache { thread, next: self.caches, held_back: 0 });
+            let kept_back = ptr::null_mut();
+            cache.write(ThreadCache { thread, next: self.caches, held_back: 0, kept_back });
             self.caches = cache;
             cache
         }

@@ -243,6 +243,11 @@ impl Process {
         size: usize,
         align: usize,
     ) {
+        if let (Some(heap), Some(hardened)) = (self.heap.get(), self.hardened.get())
+            && hardened.free_fast(heap, address, size, align)
+        {
+            return;
+        }
         // Whatever the system is asked for, a free leaves it as it was.
         let errno = os::errno();
         let Some(heap) = self.heap() else { self.foreign(operation, address) };

@@ -52,6 +52,7 @@ mod empty;
 mod guarded;
 mod quarantine;
 mod random;
+mod small;
 mod zones;
 
 use core::alloc::Layout;
@@ -62,7 +63,7 @@ use mallocer_core::MisuseKind;
 
 use crate::descriptor::{Kind, RUN_SHIFT, Tag};
 use crate::front::has_mark;
-use crate::local::{Lane, local};
+use crate::local::Lane;
 use crate::misuse::extent_around;
 use crate::os;
 use crate::pool::{LIVE, OS_PAGE, locate};
@@ -70,9 +71,11 @@ use crate::reservation::Reservation;
 use crate::sharing::Sharing;
 use empty::Empty;
 use guarded::Guarded;
-use quarantine::Quarantine;
+pub(crate) use quarantine::Shard;
+use quarantine::{Kept, Quarantine};
 pub(crate) use random::shuffle;
-use zones::{HEADER, Header, Keys, TAIL_LEAST, Zones};
+use small::zero;
+use zones::{HEADER, Header, Keys, TAIL, Zones};
 
 /// Chunks that take more than this with their zones are large.
 const LARGEST_SMALL: usize = crate::heap::LARGEST_POOLED;
@@ -114,35 +117,30 @@ impl Hardened {
         if size == 0 && align <= empty::ALIGN {
             return self.empty.take();
         }
-        let gap = align.max(HEADER);
-        let whole = size.checked_add(gap + TAIL_LEAST)?;
-        let chunk = if whole <= LARGEST_SMALL && align <= OS_PAGE {
-            self.alloc_small(heap, size, gap, whole, align)?
+        let chunk = if let Some(whole) = small::usual(size, align) {
+            self.alloc_usual(heap, whole, size)?
         } else {
-            self.guarded.alloc(self, heap, size, align, zeroed)?
+            self.alloc_unusual(heap, size, align, zeroed)?
         };
         Some(NonNull::slice_from_raw_parts(chunk, size))
     }
 
-    #[inline]
-    fn alloc_small(
+    #[cold]
+    #[inline(never)]
+    fn alloc_unusual(
         &self,
         heap: &Sharing,
         size: usize,
-        gap: usize,
-        whole: usize,
         align: usize,
+        zeroed: bool,
     ) -> Option<NonNull<u8>> {
-        let layout = Layout::from_size_align(whole, align).ok()?;
-        let chunk = heap.alloc(Lane::Process, layout).ok()?;
-        let zones = Zones::small(chunk.cast().as_ptr(), chunk.len(), gap, size);
-        // SAFETY: the chunk is ours, as long as the heap said, and zero if nobody wrote to it.
-        unsafe {
-            if !zones.is_untouched(heap.front.key) {
-                self.tell(heap, MisuseKind::WrittenAfterFree, "free", zones.user);
-            }
-            self.keys.write(zones);
-            Some(NonNull::new_unchecked(zones.user))
+        let gap = align.max(HEADER);
+        let whole = size.checked_add(gap + TAIL)?;
+        if whole <= LARGEST_SMALL && align <= OS_PAGE {
+            let whole = Layout::from_size_align(whole, align).ok()?;
+            self.alloc_aligned(heap, whole, gap, size)
+        } else {
+            self.guarded.alloc(self, heap, size, align, zeroed)
         }
     }
 
@@ -177,48 +175,47 @@ impl Hardened {
         let zones = live.zones;
         // SAFETY: found live. Whoever changes the header first is the one that frees.
         unsafe {
-            if !self.keys.mark_freed(zones, live.header) {
+            if !self.keys.of(zones.chunk).mark_freed(zones.chunk, live.header) {
                 self.tell(heap, MisuseKind::DoubleFree, operation, zones.user);
             }
             if live.header.large {
                 return self.guarded.free(heap, zones);
             }
-            zones.user.write_bytes(0, zones.size);
-            let (left, too_many) = self.quarantine.put(zones.chunk, zones.bytes());
-            if !left.is_null() {
-                self.give_back(heap, left);
-            }
-            if too_many {
-                loop {
-                    let left = self.quarantine.surplus();
-                    if left.is_null() {
-                        break;
-                    }
-                    self.give_back(heap, left);
-                }
-            }
+            let (chunk, bytes) = (zones.chunk, zones.bytes());
+            zero(chunk.add(HEADER), bytes - HEADER);
+            self.keep_anywhere(heap, Kept { chunk, bytes });
         }
     }
 
-    /// Gives a small chunk that leaves the quarantine back to the heap.
+    /// Puts a zeroed chunk in quarantine: this thread's own, if it has one.
     ///
     /// # Safety
     ///
-    /// It was freed, and nobody else has it.
-    unsafe fn give_back(&self, heap: &Sharing, chunk: *mut u8) {
-        // SAFETY: the caller's promise; the chunk is at least as long as its header, and the
-        // header, checked, says how long it is.
+    /// The chunk was freed by this thread.
+    unsafe fn keep_anywhere(&self, heap: &Sharing, kept: Kept) {
+        // SAFETY: the caller's promise; the cache is this thread's. What leaves is nobody
+        // else's.
         unsafe {
-            let Some(header) = self.keys.read(chunk) else {
-                self.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.add(HEADER));
-            };
-            let bytes = heap.len_of("free", chunk.addr());
-            let zones = Zones::small(chunk, bytes, header.gap, header.size);
-            if !self.keys.are_whole(zones) || !zones.is_zero() {
-                self.tell(heap, MisuseKind::WrittenAfterFree, "free", zones.user);
+            if let Some(cache) = heap.front.cache(Lane::Process) {
+                let shard = quarantine::own(heap, cache);
+                if !shard.is_null() {
+                    return self.keep(heap, cache, shard, kept);
+                }
             }
-            zones.clear();
-            heap.free(Lane::Process, "free", chunk.addr());
+            let mut shared = self.quarantine.shared();
+            let mut left = shared.put(kept);
+            loop {
+                drop(shared);
+                if !left.chunk.is_null() {
+                    self.end_header(heap, left.chunk);
+                    heap.free(Lane::Process, "free", left.chunk.addr());
+                }
+                shared = self.quarantine.shared();
+                left = shared.surplus();
+                if left.chunk.is_null() {
+                    return;
+                }
+            }
         }
     }
 
@@ -251,16 +248,16 @@ impl Hardened {
         let live = self.find(heap, operation, address);
         let (zones, old_size) = (live.zones, live.header.size);
         if !live.header.large && new_size > 0 && live.header.gap == layout.align().max(HEADER) {
-            let whole = new_size.saturating_add(live.header.gap + TAIL_LEAST);
+            let whole = new_size.saturating_add(live.header.gap + TAIL);
             let same = heap.ladder.find(whole, layout.align());
             if same.is_some_and(|index| heap.ladder.slab_size(index) == zones.bytes()) {
                 // SAFETY: a live chunk of the caller's, whose slab holds the new size, too.
                 unsafe {
-                    let moved = zones.resized(new_size);
                     // What was tail, or is no more the program's, is zero.
-                    let (low, high) = (old_size.min(new_size), zones.tail_end());
-                    zones.user.add(low).write_bytes(0, high - (zones.user.addr() + low));
-                    self.keys.write(moved);
+                    let low = old_size.min(new_size);
+                    let rest = zones.bytes() - (live.header.gap + low);
+                    zones.user.add(low).write_bytes(0, rest);
+                    self.keys.write(zones.resized(new_size));
                     let chunk = NonNull::new_unchecked(zones.user);
                     return Some(NonNull::slice_from_raw_parts(chunk, new_size));
                 }
@@ -334,13 +331,28 @@ impl Hardened {
         (heap.tell)(misuse)
     }
 
-    /// Checks all chunks in quarantine, as at the end of a program: tells if one was written
-    /// to after it was freed.
+    /// Checks the chunks in quarantine, as at the end of a program: tells if one was written
+    /// to after it was freed. Those of other threads are looked at if the threads have ended.
     pub(crate) fn check(&self, heap: &Sharing) {
-        self.quarantine.drain(&mut |chunk| {
-            // SAFETY: freed, and taken out of the quarantine.
-            unsafe { self.give_back(heap, chunk) }
-        });
+        let mut written = None;
+        let mut visit = |kept| {
+            // SAFETY: in quarantine.
+            if unsafe { !self.is_as_freed(kept) } {
+                written = Some(kept.chunk);
+            }
+        };
+        // SAFETY: the cache is this thread's; the others are looked at under the lock.
+        unsafe {
+            if let Some(cache) = heap.front.cache(Lane::Process) {
+                let shard = quarantine::own(heap, cache);
+                shard.as_ref().into_iter().flat_map(Shard::each).for_each(&mut visit);
+            }
+            self.quarantine.shared().each().for_each(&mut visit);
+            quarantine::each_left(&heap.heap.lock(), &mut visit);
+        }
+        if let Some(chunk) = written {
+            self.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.wrapping_add(HEADER));
+        }
     }
 
     /// Keeps other threads out, or lets them in again: around a fork.
@@ -402,11 +414,6 @@ fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
 /// An address as a pointer that is only looked at.
 fn address_only(address: usize) -> *mut u8 {
     ptr::without_provenance_mut(address)
-}
-
-/// A number that differs between threads, mostly.
-fn lane() -> usize {
-    local().addr() >> 12 ^ local().addr() >> 6
 }
 
 /// Memory that is zero, for good; `None` if the system refuses.

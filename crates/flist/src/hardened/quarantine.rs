@@ -4,33 +4,37 @@
 //! the end of a queue of [`QUEUED`]; and the one at the head of the queue leaves:
 //!
 //! ```text
-//! free ──▶ │ random places │ ──▶ │ queue … │ ──▶ checked, to the heap
+//! free ──▶ │ random places │ ──▶ │ queue … │ ──▶ to the heap
 //! ```
 //!
 //! So a chunk stays for at least as many frees as the queue is long, and nobody can tell for
-//! how many (the scheme is hardened_malloc's). There are several such places, which threads
-//! spread over, each with a bound in bytes.
+//! how many (the scheme is hardened_malloc's), within a bound in bytes. Each thread has such
+//! a place of its own, which hangs on the cache that it has in the heap, and needs no lock
+//! for it; one that ends leaves it, chunks and all, to the next thread with that cache.
+//! Threads without a cache share one place, under a lock.
 
 use core::ptr;
 
+use super::map_zeroed;
 use super::random::Random;
-use super::{lane, map_zeroed};
-use crate::lock::Lock;
+use crate::cache::ThreadCache;
+use crate::heap::Heap;
+use crate::lock::{Guard, Lock};
+use crate::pool::Bare;
+use crate::sharing::Sharing;
 
 /// How many chunks are kept in random places, and in the queue.
 const RANDOM: usize = 64;
 const QUEUED: usize = 64;
-/// The most bytes that one shard keeps.
-const MOST_BYTES: usize = 512 << 10;
-const SHARDS: usize = 16;
+/// The most bytes that one thread keeps.
+const MOST_BYTES: usize = 256 << 10;
 
-pub(super) struct Quarantine {
-    shards: &'static [Lock<Shard>; SHARDS],
-}
+/// What threads without a cache keep.
+pub(super) struct Quarantine(&'static Lock<Shard>);
 
-/// One place. All zero bytes is an empty one.
+/// What one thread keeps. All zero bytes is nothing.
 #[repr(align(64))]
-struct Shard {
+pub(crate) struct Shard {
     random: [Kept; RANDOM],
     queue: [Kept; QUEUED],
     /// The oldest in the queue.
@@ -41,9 +45,9 @@ struct Shard {
 
 /// A chunk that is kept, or null.
 #[derive(Clone, Copy)]
-struct Kept {
-    chunk: *mut u8,
-    bytes: usize,
+pub(super) struct Kept {
+    pub(super) chunk: *mut u8,
+    pub(super) bytes: usize,
 }
 
 impl Kept {
@@ -55,58 +59,17 @@ unsafe impl Send for Shard {}
 
 impl Quarantine {
     pub(super) fn new() -> Option<Quarantine> {
-        // SAFETY: mapped for good; all zero bytes are free locks of empty shards.
-        let shards = unsafe { map_zeroed::<[Lock<Shard>; SHARDS]>()?.as_ref() };
-        Some(Quarantine { shards })
+        // SAFETY: mapped for good; all zero bytes are a free lock of an empty shard.
+        let shared = unsafe { map_zeroed::<Lock<Shard>>()?.as_ref() };
+        Some(Quarantine(shared))
     }
 
-    /// Keeps a chunk; returns one that leaves, or null, and whether more should, since
-    /// there are too many bytes.
-    #[inline]
-    pub(super) fn put(&self, chunk: *mut u8, bytes: usize) -> (*mut u8, bool) {
-        let mut shard = self.shards[lane() % SHARDS].lock();
-        let place = shard.numbers.below(RANDOM);
-        let moved = core::mem::replace(&mut shard.random[place], Kept { chunk, bytes });
-        shard.bytes += bytes;
-        let left = if moved.chunk.is_null() { ptr::null_mut() } else { shard.turn(moved) };
-        (left, shard.bytes > MOST_BYTES)
-    }
-
-    /// One that leaves because there are too many bytes, or null.
-    #[cold]
-    pub(super) fn surplus(&self) -> *mut u8 {
-        let mut shard = self.shards[lane() % SHARDS].lock();
-        for _ in 0..QUEUED {
-            if shard.bytes <= MOST_BYTES {
-                break;
-            }
-            let left = shard.turn(Kept::NONE);
-            if !left.is_null() {
-                return left;
-            }
-        }
-        ptr::null_mut()
-    }
-
-    /// Empties all of it.
-    pub(super) fn drain(&self, visit: &mut dyn FnMut(*mut u8)) {
-        for shard in self.shards {
-            for at in 0..RANDOM + QUEUED {
-                let mut shard = shard.lock();
-                let place =
-                    if at < RANDOM { &mut shard.random[at] } else { &mut shard.queue[at - RANDOM] };
-                let kept = core::mem::replace(place, Kept::NONE);
-                shard.bytes -= kept.bytes;
-                drop(shard);
-                if !kept.chunk.is_null() {
-                    visit(kept.chunk);
-                }
-            }
-        }
+    pub(super) fn shared(&self) -> Guard<'_, Shard> {
+        self.0.lock()
     }
 
     pub(super) fn hold(&self) {
-        self.shards.iter().for_each(Lock::hold);
+        self.0.hold();
     }
 
     /// # Safety
@@ -114,16 +77,96 @@ impl Quarantine {
     /// This thread holds it.
     pub(super) unsafe fn let_go(&self) {
         // SAFETY: passed on.
-        self.shards.iter().for_each(|shard| unsafe { shard.let_go() });
+        unsafe { self.0.let_go() };
+    }
+}
+
+/// What the thread of a cache keeps; null if there is no memory for it.
+///
+/// # Safety
+///
+/// The cache is the calling thread's.
+#[inline(always)]
+pub(super) unsafe fn own(heap: &Sharing, cache: *mut ThreadCache) -> *mut Shard {
+    #[cold]
+    #[inline(never)]
+    unsafe fn make(heap: &Sharing, cache: *mut ThreadCache) -> *mut Shard {
+        let block = heap.heap.lock().meta().take_zeroed(size_of::<Shard>());
+        let shard = block.map_or(ptr::null_mut(), |block| block.cast().as_ptr());
+        // SAFETY: the caller's promise: nobody else uses this word.
+        unsafe { (*cache).kept_back = shard };
+        shard
+    }
+    // SAFETY: as above.
+    unsafe {
+        let shard = (*cache).kept_back;
+        if shard.is_null() { make(heap, cache) } else { shard }
+    }
+}
+
+/// Visits what threads that have ended left here.
+///
+/// # Safety
+///
+/// The heap's caches are alive, and `visit` does not use the heap.
+pub(super) unsafe fn each_left(heap: &Heap<Bare>, visit: &mut dyn FnMut(Kept)) {
+    let mut cache = heap.caches;
+    // SAFETY: the list holds this arena's caches; a shard of one that no thread has is used
+    // by nobody, since a thread gets the cache under the lock.
+    unsafe {
+        while !cache.is_null() {
+            if (*cache).is_left()
+                && let Some(shard) = (*cache).kept_back.as_ref()
+            {
+                shard.each().for_each(&mut *visit);
+            }
+            cache = (*cache).next;
+        }
     }
 }
 
 impl Shard {
-    /// Puts something at the end of the queue; returns what was at its head.
-    fn turn(&mut self, last: Kept) -> *mut u8 {
-        let left = core::mem::replace(&mut self.queue[self.head], last);
+    /// Keeps a chunk; returns one that leaves for it, or nothing.
+    #[inline(always)]
+    pub(super) fn put(&mut self, kept: Kept) -> Kept {
+        let place = self.numbers.below(RANDOM);
+        let moved = core::mem::replace(&mut self.random[place], kept);
+        self.bytes += kept.bytes;
+        self.turn(moved)
+    }
+
+    /// Whether more should leave, since there are too many bytes.
+    #[inline(always)]
+    pub(super) fn has_too_many(&self) -> bool {
+        self.bytes > MOST_BYTES
+    }
+
+    /// One that leaves because of that, or nothing.
+    pub(super) fn surplus(&mut self) -> Kept {
+        for _ in 0..QUEUED {
+            if !self.has_too_many() {
+                break;
+            }
+            let left = self.turn(Kept::NONE);
+            if !left.chunk.is_null() {
+                return left;
+            }
+        }
+        Kept::NONE
+    }
+
+    /// Puts something, or nothing, at the end of the queue; returns what was at its head.
+    #[inline(always)]
+    fn turn(&mut self, last: Kept) -> Kept {
+        let left = core::mem::replace(&mut self.queue[self.head % QUEUED], last);
         self.head = (self.head + 1) % QUEUED;
         self.bytes -= left.bytes;
-        left.chunk
+        left
+    }
+
+    /// All that is kept.
+    pub(super) fn each(&self) -> impl Iterator<Item = Kept> {
+        let kept = self.random.iter().chain(&self.queue);
+        kept.copied().filter(|kept| !kept.chunk.is_null())
     }
 }

@@ -6,18 +6,20 @@
 //!   header                canaries                       canaries
 //! ```
 //!
-//! Each word of a zone is its *canary*, a number that follows from its own address by two
-//! keys that only this process knows, so none can be copied from elsewhere. The header
-//! mixes what is to be known of the chunk into its canaries:
+//! A chunk has one *canary*, a number that follows from its address by two keys that only
+//! this process knows, so none can be copied from elsewhere. Gap and tail repeat it, the gap
+//! backwards from the program's first byte, the tail from the very next byte behind its last.
+//! The header mixes what is to be known of the chunk into turns of it:
 //!
 //! ```text
-//! w0 = canary                          w2 = canary ⊕ (gap, whether large, whether freed)
-//! w1 = canary ⊕ size                   w3 = canary ⊕ check(size, gap)
+//! w0 = canary                          w2 = canary′′ ⊕ (gap, whether large, whether freed)
+//! w1 = canary′ ⊕ size                  w3 = canary′′′ ⊕ check(size, gap)
 //! ```
 //!
-//! A tail begins with the very next byte behind what was asked for. In a small chunk it
-//! reaches to the chunk's end, but for at most 64 bytes; in front of a far aligned chunk,
-//! whose gap is larger than a header, up to 64 bytes before it are canaries, too.
+//! The tail of a small chunk has always the same length, so that writing it and looking at it
+//! takes no loop; what a slab has behind it, since sizes are rounded, is zero. That of a large
+//! chunk reaches to the guard page, but for at most 64 bytes. In front of a far aligned
+//! chunk, whose gap is larger than a header, up to 64 bytes before it are canaries, too.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -26,9 +28,11 @@ use crate::pool::OS_PAGE;
 
 /// Bytes of a header.
 pub(super) const HEADER: usize = 32;
-/// Bytes of canaries behind a small chunk, at least and at most.
-pub(super) const TAIL_LEAST: usize = 40;
-const TAIL_MOST: usize = 64;
+/// Bytes of canaries behind a small chunk.
+pub(super) const TAIL: usize = TAIL_WORDS * WORD;
+const TAIL_WORDS: usize = 5;
+/// And at most behind a large one, and in front of any.
+const ZONE_MOST: usize = 64;
 
 const WORD: usize = size_of::<u64>();
 const FREED: usize = 1 << 63;
@@ -68,10 +72,18 @@ impl Header {
         Zones::new(chunk, end, self.gap, self.size, self.large)
     }
 
+    /// Whether this is that of a live small chunk at no far alignment.
+    #[inline(always)]
+    pub(super) fn is_usual(&self) -> bool {
+        self.gap_word() == HEADER as u64
+    }
+
+    #[inline(always)]
     fn check(self) -> u64 {
         (self.size as u64).rotate_left(32) ^ self.gap as u64
     }
 
+    #[inline(always)]
     fn gap_word(self) -> u64 {
         let freed = if self.freed { FREED } else { 0 };
         let large = if self.large { LARGE } else { 0 };
@@ -90,7 +102,7 @@ impl Zones {
         let user = chunk.wrapping_add(gap);
         // Before the page of a large one there is a guard.
         let least = if large { user.addr() & !(OS_PAGE - 1) } else { chunk.addr() + HEADER };
-        let gap_start = least.max(user.addr().saturating_sub(TAIL_MOST) & !(WORD - 1));
+        let gap_start = least.max(user.addr().saturating_sub(ZONE_MOST) & !(WORD - 1));
         Zones { chunk, user, size, gap_start, end, large }
     }
 
@@ -109,76 +121,15 @@ impl Zones {
         (self.gap_start, self.tail_end())
     }
 
+    /// The first byte behind the program's.
+    fn tail(&self) -> usize {
+        self.user.addr() + self.size
+    }
+
     /// The first byte behind the tail.
-    pub(super) fn tail_end(&self) -> usize {
-        let most = (self.user.addr() + self.size + TAIL_MOST) & !(WORD - 1);
-        most.min(self.end & !(WORD - 1))
-    }
-
-    /// Whether a small chunk that comes from the heap is zero, as it was when it went there,
-    /// but for the heap's own marks, which are taken off.
-    ///
-    /// # Safety
-    ///
-    /// The chunk is ours.
-    pub(super) unsafe fn is_untouched(&self, key: u64) -> bool {
-        // The heap has used the first word.
-        let (first, words) = (self.chunk.cast::<u64>(), self.bytes() / WORD);
-        // SAFETY: all words are within the chunk, which is aligned for them.
-        unsafe {
-            let mut any = 0;
-            for at in 1..words {
-                any |= first.add(at).read();
-            }
-            if any == 0 {
-                return true;
-            }
-            // The beginning of some chunk that was here, when another slab had the memory.
-            (1..words).all(|at| {
-                let word = first.add(at);
-                let value = word.read();
-                if value == key ^ word.addr() as u64 {
-                    word.write(0);
-                    return true;
-                }
-                value == 0
-            })
-        }
-    }
-
-    /// Whether all bytes of the program's are zero.
-    ///
-    /// # Safety
-    ///
-    /// The chunk is ours.
-    pub(super) unsafe fn is_zero(&self) -> bool {
-        let words = self.size / WORD;
-        // SAFETY: within the program's bytes, which begin at a multiple of a word.
-        unsafe {
-            let mut any = 0;
-            for at in 0..words {
-                any |= self.user.cast::<u64>().add(at).read();
-            }
-            for at in words * WORD..self.size {
-                any |= u64::from(self.user.add(at).read());
-            }
-            any == 0
-        }
-    }
-
-    /// Makes header, gap and tail zero.
-    ///
-    /// # Safety
-    ///
-    /// The chunk is ours.
-    pub(super) unsafe fn clear(&self) {
-        // SAFETY: the zones are within the chunk.
-        unsafe {
-            self.chunk.write_bytes(0, HEADER);
-            self.at(self.gap_start).write_bytes(0, self.user.addr() - self.gap_start);
-            let tail = self.user.addr() + self.size;
-            self.at(tail).write_bytes(0, self.tail_end() - tail);
-        }
+    fn tail_end(&self) -> usize {
+        let most = if self.large { ZONE_MOST } else { TAIL };
+        self.end.min(self.tail() + most)
     }
 
     /// The byte of the chunk at an address.
@@ -191,16 +142,21 @@ impl Zones {
 #[derive(Clone, Copy)]
 pub(super) struct Keys(u64, u64);
 
+/// The canary of one chunk.
+#[derive(Clone, Copy)]
+pub(super) struct Canary(u64);
+
 impl Keys {
     pub(super) fn random() -> Keys {
         Keys(os::random(), os::random())
     }
 
-    /// The canary of the word at `address`.
+    /// The canary of the chunk at an address. None of its bytes is below 128, so that no
+    /// text, and no zero behind it, can equal them.
     #[inline(always)]
-    fn canary(self, address: usize) -> u64 {
-        let mixed = (address as u64 ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed.rotate_left(29) ^ self.1
+    pub(super) fn of(self, chunk: *mut u8) -> Canary {
+        let mixed = (chunk.addr() as u64 ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Canary((mixed.rotate_left(29) ^ self.1) | 0x8080_8080_8080_8080)
     }
 
     /// Writes the zones around a chunk that is handed out.
@@ -208,33 +164,18 @@ impl Keys {
     /// # Safety
     ///
     /// The chunk is ours.
-    #[inline]
     pub(super) unsafe fn write(self, zones: Zones) {
         let gap = zones.user.addr() - zones.chunk.addr();
         let header = Header { size: zones.size, gap, large: zones.large, freed: false };
-        let word = zones.chunk.cast::<u64>();
-        // SAFETY: the header and both zones are within the chunk; words are aligned.
+        let canary = self.of(zones.chunk);
+        // SAFETY: the header and both zones are within the chunk.
         unsafe {
-            word.write(self.canary(word.addr()));
-            word.add(1).write(self.canary(word.addr() + WORD) ^ zones.size as u64);
-            word.add(2).write(self.canary(word.addr() + 2 * WORD) ^ header.gap_word());
-            word.add(3).write(self.canary(word.addr() + 3 * WORD) ^ header.check());
-            let mut address = zones.gap_start;
-            while address < zones.user.addr() {
-                zones.at(address).cast::<u64>().write(self.canary(address));
-                address += WORD;
+            canary.write_header(zones.chunk, header);
+            for address in (zones.gap_start..zones.user.addr()).step_by(WORD) {
+                zones.at(address).cast::<u64>().write(canary.0);
             }
-            let mut address = zones.user.addr() + zones.size;
-            if !address.is_multiple_of(WORD) {
-                let first = address & !(WORD - 1);
-                let word = zones.at(first).cast::<u64>();
-                let kept = low_bytes(address - first);
-                word.write(word.read() & kept | self.canary(first) & !kept);
-                address = first + WORD;
-            }
-            while address < zones.tail_end() {
-                zones.at(address).cast::<u64>().write(self.canary(address));
-                address += WORD;
+            for (address, byte) in (zones.tail()..zones.tail_end()).zip(canary.bytes()) {
+                zones.at(address).write(byte);
             }
         }
     }
@@ -246,36 +187,8 @@ impl Keys {
     /// The memory is a chunk of the heap's that is out of its pool.
     #[inline]
     pub(super) unsafe fn read(self, chunk: *mut u8) -> Option<Header> {
-        let word = chunk.cast::<u64>();
-        // SAFETY: the chunk is longer than a header. The third word may be changed by a
-        // thread that frees it at this moment.
-        let (w0, w1, w2, w3) = unsafe {
-            let changing = AtomicU64::from_ptr(word.add(2)).load(Relaxed);
-            (word.read(), word.add(1).read(), changing, word.add(3).read())
-        };
-        let size = (w1 ^ self.canary(word.addr() + WORD)) as usize;
-        let gap = (w2 ^ self.canary(word.addr() + 2 * WORD)) as usize;
-        let (large, freed) = (gap & LARGE != 0, gap & FREED != 0);
-        let header = Header { size, gap: gap & GAP, large, freed };
-        let whole = w0 == self.canary(word.addr())
-            && w3 == self.canary(word.addr() + 3 * WORD) ^ header.check();
-        whole.then_some(header)
-    }
-
-    /// Changes a header from live to freed; `false` if another thread was faster.
-    ///
-    /// # Safety
-    ///
-    /// The header was read there.
-    #[inline]
-    pub(super) unsafe fn mark_freed(self, zones: Zones, header: Header) -> bool {
-        let word = zones.chunk.cast::<u64>().wrapping_add(2);
-        let canary = self.canary(word.addr());
-        let live = canary ^ header.gap_word();
-        let freed = canary ^ Header { freed: true, ..header }.gap_word();
-        // SAFETY: the word is within the header.
-        let word = unsafe { AtomicU64::from_ptr(word) };
-        word.compare_exchange(live, freed, Relaxed, Relaxed).is_ok()
+        // SAFETY: passed on.
+        unsafe { self.of(chunk).read_header(chunk) }
     }
 
     /// Whether the canaries of both zones beside the header are whole.
@@ -283,53 +196,127 @@ impl Keys {
     /// # Safety
     ///
     /// The chunk is the heap's, and out of its pool.
-    pub(super) unsafe fn are_whole(self, zones: Zones) -> bool {
-        // SAFETY: passed on.
-        unsafe { self.is_gap_whole(zones) && self.is_tail_whole(zones) }
-    }
-
-    /// # Safety
-    ///
-    /// As [`are_whole`](Keys::are_whole).
-    #[inline]
     pub(super) unsafe fn is_gap_whole(self, zones: Zones) -> bool {
-        let mut address = zones.gap_start;
-        let mut wrong = 0;
-        while address < zones.user.addr() {
-            // SAFETY: within the zone.
-            wrong |= unsafe { zones.at(address).cast::<u64>().read() } ^ self.canary(address);
-            address += WORD;
-        }
-        wrong == 0
+        let canary = self.of(zones.chunk);
+        let mut words = (zones.gap_start..zones.user.addr()).step_by(WORD);
+        // SAFETY: within the zone, which is aligned for words.
+        words.all(|address| unsafe { zones.at(address).cast::<u64>().read() == canary.0 })
     }
 
     /// # Safety
     ///
-    /// As [`are_whole`](Keys::are_whole).
-    #[inline]
+    /// As [`is_gap_whole`](Keys::is_gap_whole).
     pub(super) unsafe fn is_tail_whole(self, zones: Zones) -> bool {
-        let mut address = zones.user.addr() + zones.size;
-        let mut wrong = 0;
+        let canary = self.of(zones.chunk);
+        let mut bytes = (zones.tail()..zones.tail_end()).zip(canary.bytes());
         // SAFETY: within the zone.
-        unsafe {
-            if !address.is_multiple_of(WORD) {
-                let first = address & !(WORD - 1);
-                let word = zones.at(first).cast::<u64>().read();
-                wrong |= (word ^ self.canary(first)) & !low_bytes(address - first);
-                address = first + WORD;
-            }
-            while address < zones.tail_end() {
-                wrong |= zones.at(address).cast::<u64>().read() ^ self.canary(address);
-                address += WORD;
-            }
-        }
-        wrong == 0
+        bytes.all(|(address, byte)| unsafe { zones.at(address).read() == byte })
     }
 }
 
-/// A word whose `count` bytes at the lowest addresses are all ones, and the rest zero.
-fn low_bytes(count: usize) -> u64 {
-    u64::from_le((1 << (8 * count)) - 1)
+impl Canary {
+    /// Writes a header.
+    ///
+    /// # Safety
+    ///
+    /// The chunk is ours.
+    #[inline(always)]
+    pub(super) unsafe fn write_header(self, chunk: *mut u8, header: Header) {
+        let word = chunk.cast::<u64>();
+        // SAFETY: the header is within the chunk, which is aligned for words.
+        unsafe {
+            word.write(self.0);
+            word.add(1).write(self.turned(1) ^ header.size as u64);
+            word.add(2).write(self.turned(2) ^ header.gap_word());
+            word.add(3).write(self.turned(3) ^ header.check());
+        }
+    }
+
+    /// What the header at `chunk` says; `None` if it is not whole.
+    ///
+    /// # Safety
+    ///
+    /// The memory is a chunk of the heap's that is out of its pool.
+    #[inline(always)]
+    pub(super) unsafe fn read_header(self, chunk: *mut u8) -> Option<Header> {
+        let word = chunk.cast::<u64>();
+        // SAFETY: the chunk is longer than a header. The third word may be changed by a
+        // thread that frees it at this moment.
+        let (w0, w1, w2, w3) = unsafe {
+            let changing = AtomicU64::from_ptr(word.add(2)).load(Relaxed);
+            (word.read(), word.add(1).read(), changing, word.add(3).read())
+        };
+        let size = (w1 ^ self.turned(1)) as usize;
+        let gap = (w2 ^ self.turned(2)) as usize;
+        let (large, freed) = (gap & LARGE != 0, gap & FREED != 0);
+        let header = Header { size, gap: gap & GAP, large, freed };
+        let wrong = w0 ^ self.0 | w3 ^ self.turned(3) ^ header.check();
+        (wrong == 0).then_some(header)
+    }
+
+    /// Changes a header from live to freed; `false` if another thread was faster.
+    ///
+    /// # Safety
+    ///
+    /// The header was read there.
+    #[inline(always)]
+    pub(super) unsafe fn mark_freed(self, chunk: *mut u8, header: Header) -> bool {
+        let live = self.turned(2) ^ header.gap_word();
+        let freed = self.turned(2) ^ Header { freed: true, ..header }.gap_word();
+        // SAFETY: the word is within the header.
+        let word = unsafe { AtomicU64::from_ptr(chunk.cast::<u64>().add(2)) };
+        word.compare_exchange(live, freed, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Writes the tail of a small chunk.
+    ///
+    /// # Safety
+    ///
+    /// It is within the chunk.
+    #[inline(always)]
+    pub(super) unsafe fn write_tail(self, tail: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe { tail.cast::<[u64; TAIL_WORDS]>().write_unaligned([self.0; TAIL_WORDS]) };
+    }
+
+    /// Whether the tail of a small chunk is whole.
+    ///
+    /// # Safety
+    ///
+    /// As [`write_tail`](Canary::write_tail).
+    #[inline(always)]
+    pub(super) unsafe fn has_tail(self, tail: *const u8) -> bool {
+        // SAFETY: the caller's promise.
+        let words = unsafe { tail.cast::<[u64; TAIL_WORDS]>().read_unaligned() };
+        words.iter().fold(0, |wrong, word| wrong | word ^ self.0) == 0
+    }
+
+    #[inline(always)]
+    fn turned(self, word: u32) -> u64 {
+        self.0.rotate_left(13 * word)
+    }
+
+    fn bytes(self) -> impl Iterator<Item = u8> {
+        self.0.to_ne_bytes().into_iter().cycle()
+    }
+}
+
+/// Whether `bytes` bytes are zero: a multiple of 16.
+///
+/// # Safety
+///
+/// They may be read, and begin at a multiple of a word.
+#[inline(always)]
+pub(super) unsafe fn are_zero(start: *const u8, bytes: usize) -> bool {
+    let words = start.cast::<[u64; 2]>();
+    let (mut any, mut other) = (0, 0);
+    for at in 0..bytes / size_of::<[u64; 2]>() {
+        // SAFETY: the caller's promise.
+        let [one, two] = unsafe { words.add(at).read() };
+        any |= one;
+        other |= two;
+    }
+    any | other == 0
 }
 
 /// Whether a chunk of `bytes` bytes is as the heap keeps chunks that are not handed out.
@@ -345,5 +332,24 @@ pub(super) unsafe fn is_at_rest(chunk: *mut u8, bytes: usize, key: u64) -> bool 
         let word = words.add(at);
         let value = word.read();
         value == 0 || value == key ^ word.addr() as u64
+    })
+}
+
+/// Takes the heap's marks off a chunk that is to be handed out: the beginnings of chunks that
+/// were here when another slab had the memory. Whether it is zero then.
+///
+/// # Safety
+///
+/// The chunk is ours.
+#[cold]
+pub(super) unsafe fn unmark(chunk: *mut u8, bytes: usize, key: u64) -> bool {
+    let words = chunk.cast::<u64>();
+    // SAFETY: the chunk has as many words.
+    (0..bytes / WORD).all(|at| unsafe {
+        let word = words.add(at);
+        if word.read() == key ^ word.addr() as u64 {
+            word.write(0);
+        }
+        word.read() == 0
     })
 }

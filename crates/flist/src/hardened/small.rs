@@ -1,0 +1,236 @@
+//! The life of a small chunk.
+//!
+//! ```text
+//!        alloc                    free                    later
+//! heap ────────▶ live, with zones ────▶ zeroed, in quarantine ────▶ heap
+//!   ▲ is it still zero?             are the zones whole?     is its header whole?    │
+//!   └────────────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! A free that finds nothing wrong and needs nothing of the system is [`free_fast`]; it does
+//! all of its work or none of it.
+//!
+//! [`free_fast`]: Hardened::free_fast
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use mallocer_core::MisuseKind;
+
+use super::quarantine::{self, Kept, Shard};
+use super::zones::{self, HEADER, Header, TAIL, Zones};
+use super::{Hardened, LARGEST_SMALL};
+use crate::cache::ThreadCache;
+use crate::descriptor::Tag;
+use crate::local::Lane;
+use crate::os;
+use crate::sharing::Sharing;
+
+/// The alignment of a chunk right behind its header.
+const ALIGN: usize = 16;
+
+/// What a chunk of these bytes at no far alignment is asked for as.
+#[inline(always)]
+pub(super) fn usual(size: usize, align: usize) -> Option<Layout> {
+    let fits = align <= ALIGN && size <= LARGEST_SMALL - HEADER - TAIL;
+    // SAFETY: the alignment is a power of two, and the sum does not overflow.
+    fits.then(|| unsafe { Layout::from_size_align_unchecked(HEADER + size + TAIL, ALIGN) })
+}
+
+impl Hardened {
+    /// Allocates a small chunk for `size` bytes of the program's, all zero.
+    #[inline(always)]
+    pub(super) fn alloc_usual(
+        &self,
+        heap: &Sharing,
+        whole: Layout,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        let chunk = heap.alloc(Lane::Process, whole).ok()?;
+        let (start, bytes) = (chunk.cast::<u8>().as_ptr(), chunk.len());
+        let header = Header { size, gap: HEADER, large: false, freed: false };
+        // SAFETY: the chunk is ours, and has room for all of its zones.
+        unsafe {
+            self.check_zero(heap, start, bytes);
+            let canary = self.keys.of(start);
+            canary.write_header(start, header);
+            canary.write_tail(start.add(HEADER + size));
+            Some(NonNull::new_unchecked(start.add(HEADER)))
+        }
+    }
+
+    /// Allocates a small chunk whose alignment is further than a header is long.
+    pub(super) fn alloc_aligned(
+        &self,
+        heap: &Sharing,
+        whole: Layout,
+        gap: usize,
+        size: usize,
+    ) -> Option<NonNull<u8>> {
+        let chunk = heap.alloc(Lane::Process, whole).ok()?;
+        let (start, bytes) = (chunk.cast::<u8>().as_ptr(), chunk.len());
+        let zones = Zones::small(start, bytes, gap, size);
+        // SAFETY: as in `alloc_usual`.
+        unsafe {
+            self.check_zero(heap, start, bytes);
+            self.keys.write(zones);
+            Some(NonNull::new_unchecked(zones.user))
+        }
+    }
+
+    /// Tells if a chunk that comes from the heap is not as it went there.
+    ///
+    /// # Safety
+    ///
+    /// The chunk is ours.
+    #[inline(always)]
+    unsafe fn check_zero(&self, heap: &Sharing, chunk: *mut u8, bytes: usize) {
+        #[cold]
+        #[inline(never)]
+        fn tell_unless_marks(this: &Hardened, heap: &Sharing, chunk: *mut u8, bytes: usize) {
+            // SAFETY: the chunk is ours.
+            if unsafe { !zones::unmark(chunk, bytes, heap.front.key) } {
+                this.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.wrapping_add(HEADER));
+            }
+        }
+        // SAFETY: the caller's promise.
+        if unsafe { !zones::are_zero(chunk, bytes) } {
+            tell_unless_marks(self, heap, chunk, bytes);
+        }
+    }
+
+    /// Frees the chunk at `address`, if it is a small one at no far alignment and nothing is
+    /// wrong with it. An `align` of 0 says that the layout is not known.
+    #[inline]
+    pub(crate) fn free_fast(
+        &self,
+        heap: &Sharing,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) -> bool {
+        let front = &heap.front;
+        let Some(cache) = front.cache(Lane::Process) else { return false };
+        // SAFETY: the place is the reservation's. A chunk that was handed out may be read; one
+        // with a whole header that says so is live, and as long as its pool's stride. Whoever
+        // changes the header first is the one that frees. The cache is this thread's.
+        unsafe {
+            let tag = Tag::from_number(front.tag());
+            let Some(found) = front.place.find_handed(tag, address.wrapping_sub(HEADER)) else {
+                return false;
+            };
+            let (chunk, bytes) = (found.chunk, (*found.descriptor).chunk_len());
+            let canary = self.keys.of(chunk);
+            let Some(header) = canary.read_header(chunk).filter(Header::is_usual) else {
+                return false;
+            };
+            let fits = align == 0 || size == header.size && address.is_multiple_of(align);
+            let user = chunk.add(HEADER);
+            if !fits || !canary.has_tail(user.add(header.size)) {
+                return false;
+            }
+            let shard = quarantine::own(heap, cache);
+            if shard.is_null() || !canary.mark_freed(chunk, header) {
+                return false;
+            }
+            zero(user, bytes - HEADER);
+            self.keep(heap, cache, shard, Kept { chunk, bytes });
+        }
+        true
+    }
+
+    /// Puts a zeroed chunk in this thread's quarantine.
+    ///
+    /// # Safety
+    ///
+    /// The chunk was freed by this thread; cache and shard are this thread's.
+    #[inline(always)]
+    pub(super) unsafe fn keep(
+        &self,
+        heap: &Sharing,
+        cache: *mut ThreadCache,
+        shard: *mut Shard,
+        kept: Kept,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let left = (*shard).put(kept);
+            if !left.chunk.is_null() {
+                self.leave(heap, cache, left.chunk);
+            }
+            while (*shard).has_too_many() {
+                let left = (*shard).surplus();
+                if left.chunk.is_null() {
+                    break;
+                }
+                self.leave(heap, cache, left.chunk);
+            }
+        }
+    }
+
+    /// Gives a chunk that leaves the quarantine back to the heap: all zero, if nobody wrote
+    /// to it.
+    ///
+    /// # Safety
+    ///
+    /// It was freed, and nobody else has it; the cache is this thread's.
+    #[inline(always)]
+    unsafe fn leave(&self, heap: &Sharing, cache: *mut ThreadCache, chunk: *mut u8) {
+        #[cold]
+        #[inline(never)]
+        fn slow(heap: &Sharing, address: usize) {
+            let errno = os::errno();
+            heap.free_slow("free", address, 0, 0);
+            os::set_errno(errno);
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.end_header(heap, chunk);
+            if !heap.front.free(cache, chunk.addr()) {
+                slow(heap, chunk.addr());
+            }
+        }
+    }
+
+    /// Takes the header off a chunk that leaves the quarantine.
+    ///
+    /// # Safety
+    ///
+    /// It was freed, and nobody else has it.
+    #[inline(always)]
+    pub(super) unsafe fn end_header(&self, heap: &Sharing, chunk: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let header = self.keys.read(chunk);
+            if !header.is_some_and(|header| header.freed && !header.large) {
+                self.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.add(HEADER));
+            }
+            chunk.cast::<[u64; HEADER / 8]>().write([0; HEADER / 8]);
+        }
+    }
+
+    /// Whether a chunk in quarantine is as it was when it was freed.
+    ///
+    /// # Safety
+    ///
+    /// It is one.
+    pub(super) unsafe fn is_as_freed(&self, kept: Kept) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let header = self.keys.read(kept.chunk);
+            header.is_some_and(|header| header.freed)
+                && zones::are_zero(kept.chunk.add(HEADER), kept.bytes - HEADER)
+        }
+    }
+}
+
+/// Makes a part of a chunk zero.
+///
+/// # Safety
+///
+/// It is the caller's.
+#[inline(always)]
+pub(super) unsafe fn zero(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { start.write_bytes(0, bytes) };
+}
