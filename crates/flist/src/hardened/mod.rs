@@ -203,20 +203,25 @@ impl Hardened {
                 }
             }
             let mut shared = self.quarantine.shared();
-            let mut left = shared.put(kept);
-            loop {
+            shared.put(kept);
+            while let Some(left) = shared.surplus() {
+                // Not locked while the heap is used.
                 drop(shared);
-                if !left.chunk.is_null() {
-                    self.end_header(heap, left.chunk);
-                    heap.free(Lane::Process, "free", left.chunk.addr());
-                }
+                self.give_back(heap, left);
                 shared = self.quarantine.shared();
-                left = shared.surplus();
-                if left.chunk.is_null() {
-                    return;
-                }
             }
         }
+    }
+
+    /// Gives a chunk that leaves the quarantine back to the heap.
+    ///
+    /// # Safety
+    ///
+    /// It was freed, and nobody else has it.
+    unsafe fn give_back(&self, heap: &Sharing, left: Kept) {
+        // SAFETY: the caller's promise.
+        unsafe { self.end_header(heap, left.chunk) };
+        heap.free(Lane::Process, "free", left.chunk.addr());
     }
 
     /// The bytes that the program may use of the chunk at `address`: what it asked for.
@@ -334,6 +339,19 @@ impl Hardened {
     /// Checks the chunks in quarantine, as at the end of a program: tells if one was written
     /// to after it was freed. Those of other threads are looked at if the threads have ended.
     pub(crate) fn check(&self, heap: &Sharing) {
+        // SAFETY: the cache is this thread's; what is taken out of a shard is nobody else's.
+        unsafe {
+            if let Some(cache) = heap.front.cache(Lane::Process)
+                && let Some(shard) = quarantine::own(heap, cache).as_mut()
+            {
+                while let Some(kept) = shard.take() {
+                    self.check_kept(heap, kept);
+                }
+            }
+            while let Some(kept) = self.take_shared() {
+                self.check_kept(heap, kept);
+            }
+        }
         let mut written = None;
         let mut visit = |kept| {
             // SAFETY: in quarantine.
@@ -341,17 +359,30 @@ impl Hardened {
                 written = Some(kept.chunk);
             }
         };
-        // SAFETY: the cache is this thread's; the others are looked at under the lock.
-        unsafe {
-            if let Some(cache) = heap.front.cache(Lane::Process) {
-                let shard = quarantine::own(heap, cache);
-                shard.as_ref().into_iter().flat_map(Shard::each).for_each(&mut visit);
-            }
-            self.quarantine.shared().each().for_each(&mut visit);
-            quarantine::each_left(&heap.heap.lock(), &mut visit);
-        }
+        // SAFETY: they change under the lock.
+        unsafe { quarantine::each_left(&heap.heap.lock(), &mut visit) };
         if let Some(chunk) = written {
             self.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.wrapping_add(HEADER));
+        }
+    }
+
+    fn take_shared(&self) -> Option<Kept> {
+        self.quarantine.shared().take()
+    }
+
+    /// Checks a chunk that was taken out of the quarantine, and gives it back.
+    ///
+    /// # Safety
+    ///
+    /// As [`give_back`](Hardened::give_back).
+    unsafe fn check_kept(&self, heap: &Sharing, kept: Kept) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if !self.is_as_freed(kept) {
+                let user = kept.chunk.add(HEADER);
+                self.tell(heap, MisuseKind::WrittenAfterFree, "free", user);
+            }
+            self.give_back(heap, kept);
         }
     }
 

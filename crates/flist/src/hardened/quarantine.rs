@@ -1,33 +1,37 @@
 //! Freed chunks, kept back for a while.
 //!
-//! A chunk that is freed takes the place of a random one among [`RANDOM`]; that one goes to
-//! the end of a queue of [`QUEUED`]; and the one at the head of the queue leaves:
+//! A chunk that is freed goes to the end of a queue, and changes places with a random one in
+//! the younger half. When the queue is too long, in chunks or in bytes, its head leaves:
 //!
 //! ```text
-//! free ──▶ │ random places │ ──▶ │ queue … │ ──▶ to the heap
+//!         head     older half  │ younger half           end
+//! heap ◀──── │ 7 │ 2 │ 5 │ 4 │ 9 │ 1 │ 8 │ 3 │ ◀── free
+//!                                ▲ ──────── ▲ change places
 //! ```
 //!
-//! So a chunk stays for at least as many frees as the queue is long, and nobody can tell for
-//! how many (the scheme is hardened_malloc's), within a bound in bytes. Each thread has such
-//! a place of its own, which hangs on the cache that it has in the heap, and needs no lock
-//! for it; one that ends leaves it, chunks and all, to the next thread with that cache.
-//! Threads without a cache share one place, under a lock.
+//! So a chunk stays for at least as many frees as half of the queue is long, and nobody can
+//! tell for how many (hardened_malloc does so with two arrays). Each thread has a queue of its
+//! own, which hangs on the cache that it has in the heap, and needs no lock for it; one that
+//! ends leaves it, chunks and all, to the next thread with that cache. Threads without a
+//! cache share one queue, under a lock.
 
 use core::ptr;
 
-use super::map_zeroed;
 use super::random::Random;
+use super::{LARGEST_SMALL, map_zeroed};
 use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::lock::{Guard, Lock};
 use crate::pool::Bare;
 use crate::sharing::Sharing;
 
-/// How many chunks are kept in random places, and in the queue.
-const RANDOM: usize = 64;
-const QUEUED: usize = 64;
-/// The most bytes that one thread keeps.
+/// How many chunks one thread keeps at most,
+const MOST: usize = 128;
+/// and how many bytes of them.
 const MOST_BYTES: usize = 256 << 10;
+
+/// The youngest never leaves at once, however large it is.
+const _: () = assert!(MOST_BYTES >= 4 * LARGEST_SMALL);
 
 /// What threads without a cache keep.
 pub(super) struct Quarantine(&'static Lock<Shard>);
@@ -35,23 +39,20 @@ pub(super) struct Quarantine(&'static Lock<Shard>);
 /// What one thread keeps. All zero bytes is nothing.
 #[repr(align(64))]
 pub(crate) struct Shard {
-    random: [Kept; RANDOM],
-    queue: [Kept; QUEUED],
-    /// The oldest in the queue.
-    head: usize,
+    /// How many came since the beginning, and how many left.
+    came: usize,
+    left: usize,
     bytes: usize,
     numbers: Random,
+    /// A ring: the oldest is at `left`, the next one comes at `came`.
+    queue: [Kept; MOST],
 }
 
-/// A chunk that is kept, or null.
+/// A chunk that is kept.
 #[derive(Clone, Copy)]
 pub(super) struct Kept {
     pub(super) chunk: *mut u8,
     pub(super) bytes: usize,
-}
-
-impl Kept {
-    const NONE: Kept = Kept { chunk: ptr::null_mut(), bytes: 0 };
 }
 
 // SAFETY: a freed chunk belongs to whoever has it out of the shard.
@@ -126,47 +127,92 @@ pub(super) unsafe fn each_left(heap: &Heap<Bare>, visit: &mut dyn FnMut(Kept)) {
 }
 
 impl Shard {
-    /// Keeps a chunk; returns one that leaves for it, or nothing.
+    /// Keeps a chunk. There is room, if all that [`surplus`](Shard::surplus) has were taken
+    /// before.
     #[inline(always)]
-    pub(super) fn put(&mut self, kept: Kept) -> Kept {
-        let place = self.numbers.below(RANDOM);
-        let moved = core::mem::replace(&mut self.random[place], kept);
+    pub(super) fn put(&mut self, kept: Kept) {
+        let count = self.came - self.left;
+        let other = self.came - self.numbers.below(count / 2 + 1);
+        let moved = *self.at(other);
+        *self.at(self.came) = moved;
+        *self.at(other) = kept;
+        self.came += 1;
         self.bytes += kept.bytes;
-        self.turn(moved)
     }
 
-    /// Whether more should leave, since there are too many bytes.
+    /// The oldest, if there are too many.
     #[inline(always)]
-    pub(super) fn has_too_many(&self) -> bool {
-        self.bytes > MOST_BYTES
+    pub(super) fn surplus(&mut self) -> Option<Kept> {
+        let too_many = self.came - self.left == MOST || self.bytes > MOST_BYTES;
+        too_many.then(|| self.take_oldest())
     }
 
-    /// One that leaves because of that, or nothing.
-    pub(super) fn surplus(&mut self) -> Kept {
-        for _ in 0..QUEUED {
-            if !self.has_too_many() {
-                break;
-            }
-            let left = self.turn(Kept::NONE);
-            if !left.chunk.is_null() {
-                return left;
-            }
-        }
-        Kept::NONE
+    /// The oldest, if there is one.
+    pub(super) fn take(&mut self) -> Option<Kept> {
+        (self.came > self.left).then(|| self.take_oldest())
     }
 
-    /// Puts something, or nothing, at the end of the queue; returns what was at its head.
     #[inline(always)]
-    fn turn(&mut self, last: Kept) -> Kept {
-        let left = core::mem::replace(&mut self.queue[self.head % QUEUED], last);
-        self.head = (self.head + 1) % QUEUED;
-        self.bytes -= left.bytes;
-        left
+    fn take_oldest(&mut self) -> Kept {
+        let kept = *self.at(self.left);
+        self.left += 1;
+        self.bytes -= kept.bytes;
+        kept
+    }
+
+    #[inline(always)]
+    fn at(&mut self, number: usize) -> &mut Kept {
+        &mut self.queue[number % MOST]
     }
 
     /// All that is kept.
     pub(super) fn each(&self) -> impl Iterator<Item = Kept> {
-        let kept = self.random.iter().chain(&self.queue);
-        kept.copied().filter(|kept| !kept.chunk.is_null())
+        (self.left..self.came).map(|number| self.queue[number % MOST])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::collections::HashSet;
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn empty() -> Shard {
+        // SAFETY: all zero bytes is an empty one.
+        unsafe { core::mem::zeroed() }
+    }
+
+    /// Frees chunks of these bytes; returns how many frees each stayed for.
+    fn stays(bytes: usize, frees: usize) -> Vec<usize> {
+        let (mut shard, mut stays) = (empty(), Vec::new());
+        for number in 1..=frees {
+            shard.put(Kept { chunk: ptr::without_provenance_mut(number), bytes });
+            while let Some(kept) = shard.surplus() {
+                stays.push(number - kept.chunk.addr());
+            }
+        }
+        let kept: HashSet<_> = shard.each().map(|kept| kept.chunk.addr()).collect();
+        assert_eq!(kept.len() + stays.len(), frees, "none is lost, and none there twice");
+        assert_eq!(shard.bytes, kept.len() * bytes);
+        stays
+    }
+
+    #[test]
+    fn a_chunk_stays_for_half_of_the_queue_at_least_and_nobody_knows_how_long() {
+        for (bytes, least) in [(96, MOST / 2 - 2), (MOST_BYTES / 16, 7), (LARGEST_SMALL, 2)] {
+            let stays = stays(bytes, 10_000);
+            assert!(stays.iter().all(|&stay| stay >= least), "{bytes}: {:?}", stays.iter().min());
+            assert!(stays.iter().collect::<HashSet<_>>().len() > 2, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_no_more_kept() {
+        let mut shard = empty();
+        shard.put(Kept { chunk: ptr::without_provenance_mut(16), bytes: 16 });
+        assert_eq!(shard.take().map(|kept| kept.chunk.addr()), Some(16));
+        assert!(shard.take().is_none() && shard.bytes == 0);
     }
 }

@@ -254,7 +254,9 @@ impl Canary {
         (wrong == 0).then_some(header)
     }
 
-    /// Changes a header from live to freed; `false` if another thread was faster.
+    /// Changes a header from live to freed; `false` if another thread was faster. If that
+    /// was at this very moment, both may get `true`: then the one chunk is kept back twice,
+    /// and told of when the second of the two leaves the quarantine.
     ///
     /// # Safety
     ///
@@ -265,7 +267,11 @@ impl Canary {
         let freed = self.turned(2) ^ Header { freed: true, ..header }.gap_word();
         // SAFETY: the word is within the header.
         let word = unsafe { AtomicU64::from_ptr(chunk.cast::<u64>().add(2)) };
-        word.compare_exchange(live, freed, Relaxed, Relaxed).is_ok()
+        let is_live = word.load(Relaxed) == live;
+        if is_live {
+            word.store(freed, Relaxed);
+        }
+        is_live
     }
 
     /// Writes the tail of a small chunk.
