@@ -48,6 +48,7 @@
 //!
 //! [`Process`]: crate::Process
 
+mod contents;
 mod empty;
 mod guarded;
 mod quarantine;
@@ -69,12 +70,13 @@ use crate::os;
 use crate::pool::{LIVE, OS_PAGE, locate};
 use crate::reservation::Reservation;
 use crate::sharing::Sharing;
+use contents::zero;
 use empty::Empty;
 use guarded::Guarded;
 pub(crate) use quarantine::Shard;
 use quarantine::{Kept, Quarantine};
 pub(crate) use random::shuffle;
-use small::zero;
+use small::Usual;
 use zones::{HEADER, Header, Keys, TAIL, Zones};
 
 /// Chunks that take more than this with their zones are large.
@@ -282,6 +284,9 @@ impl Hardened {
     /// if they are not whole.
     #[inline]
     fn find(&self, heap: &Sharing, operation: &'static str, address: usize) -> Live {
+        if let Some(Usual { chunk, bytes, header, .. }) = self.find_usual(heap, address) {
+            return Live { zones: header.zones(chunk, bytes), header };
+        }
         let Some((chunk, bytes)) = below(heap, address) else {
             self.tell_foreign(heap, operation, address);
         };

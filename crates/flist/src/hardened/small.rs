@@ -17,8 +17,9 @@ use core::ptr::NonNull;
 
 use mallocer_core::MisuseKind;
 
+use super::contents::{are_zero, zero};
 use super::quarantine::{self, Kept, Shard};
-use super::zones::{self, HEADER, Header, TAIL, Zones};
+use super::zones::{self, Canary, HEADER, Header, TAIL, Zones};
 use super::{Hardened, LARGEST_SMALL};
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
@@ -28,6 +29,16 @@ use crate::sharing::Sharing;
 
 /// The alignment of a chunk right behind its header.
 const ALIGN: usize = 16;
+
+/// A live small chunk at no far alignment, of which nothing is wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Usual {
+    pub(super) chunk: *mut u8,
+    /// All of it, as the heap has it.
+    pub(super) bytes: usize,
+    pub(super) header: Header,
+    canary: Canary,
+}
 
 /// What a chunk of these bytes at no far alignment is asked for as.
 #[inline(always)]
@@ -97,16 +108,34 @@ impl Hardened {
         // would wait for the store to leave the processor.
         // SAFETY: the caller's promise.
         let zero = unsafe {
-            zones::are_zero(chunk.add(ALIGN), bytes - ALIGN)
-                && chunk.cast::<u64>().add(1).read() == 0
+            are_zero(chunk.add(ALIGN), bytes - ALIGN) && chunk.cast::<u64>().add(1).read() == 0
         };
         if !zero {
             tell_unless_marks(self, heap, chunk, bytes);
         }
     }
 
-    /// Frees the chunk at `address`, if it is a small one at no far alignment and nothing is
-    /// wrong with it. An `align` of 0 says that the layout is not known.
+    /// Finds the chunk at `address`, if it is such a one; what else it is, or what is wrong
+    /// with it, is not known.
+    #[inline(always)]
+    pub(super) fn find_usual(&self, heap: &Sharing, address: usize) -> Option<Usual> {
+        let front = &heap.front;
+        // SAFETY: the place is the reservation's. A chunk that was handed out may be read; one
+        // with a whole header that says so is live, and as long as its pool's stride.
+        unsafe {
+            let tag = Tag::from_number(front.tag());
+            let found = front.place.find_handed(tag, address.wrapping_sub(HEADER))?;
+            let chunk = found.chunk;
+            let canary = self.keys.of(chunk);
+            let header = canary.read_header(chunk).filter(Header::is_usual)?;
+            let bytes = (*found.descriptor).chunk_len();
+            let whole = canary.has_tail(chunk.add(HEADER + header.size));
+            whole.then_some(Usual { chunk, bytes, header, canary })
+        }
+    }
+
+    /// Frees the chunk at `address`, if it is such a one. An `align` of 0 says that the layout
+    /// is not known.
     #[inline]
     pub(crate) fn free_fast(
         &self,
@@ -115,31 +144,18 @@ impl Hardened {
         size: usize,
         align: usize,
     ) -> bool {
-        let front = &heap.front;
-        let Some(cache) = front.cache(Lane::Process) else { return false };
-        // SAFETY: the place is the reservation's. A chunk that was handed out may be read; one
-        // with a whole header that says so is live, and as long as its pool's stride. Whoever
-        // changes the header first is the one that frees. The cache is this thread's.
+        let Some(cache) = heap.front.cache(Lane::Process) else { return false };
+        let Some(usual) = self.find_usual(heap, address) else { return false };
+        let Usual { chunk, bytes, header, canary } = usual;
+        let fits = align == 0 || size == header.size && address & (align - 1) == 0;
+        // SAFETY: found live, so all of it may be written. Whoever changes the header is the one
+        // that frees. The cache is this thread's.
         unsafe {
-            let tag = Tag::from_number(front.tag());
-            let Some(found) = front.place.find_handed(tag, address.wrapping_sub(HEADER)) else {
-                return false;
-            };
-            let (chunk, bytes) = (found.chunk, (*found.descriptor).chunk_len());
-            let canary = self.keys.of(chunk);
-            let Some(header) = canary.read_header(chunk).filter(Header::is_usual) else {
-                return false;
-            };
-            let fits = align == 0 || size == header.size && address.is_multiple_of(align);
-            let user = chunk.add(HEADER);
-            if !fits || !canary.has_tail(user.add(header.size)) {
-                return false;
-            }
             let shard = quarantine::own(heap, cache);
-            if shard.is_null() || !canary.mark_freed(chunk, header) {
+            if !fits || shard.is_null() || !canary.mark_freed(chunk, header) {
                 return false;
             }
-            zero(user, bytes - HEADER);
+            zero(chunk.add(HEADER), bytes - HEADER);
             self.keep(heap, cache, shard, Kept { chunk, bytes });
         }
         true
@@ -218,35 +234,7 @@ impl Hardened {
         unsafe {
             let header = self.keys.read(kept.chunk);
             header.is_some_and(|header| header.freed)
-                && zones::are_zero(kept.chunk.add(HEADER), kept.bytes - HEADER)
-        }
-    }
-}
-
-/// Makes a part of a chunk zero: at least 32 bytes. A short one by few stores, which overlap,
-/// since a call takes longer.
-///
-/// # Safety
-///
-/// It is the caller's.
-#[inline(always)]
-pub(super) unsafe fn zero(start: *mut u8, bytes: usize) {
-    /// Both ends, which together are all of it.
-    #[inline(always)]
-    unsafe fn ends<const BYTES: usize>(start: *mut u8, bytes: usize) {
-        // SAFETY: the caller's promise; an end is no longer than the whole.
-        unsafe {
-            start.cast::<[u8; BYTES]>().write([0; BYTES]);
-            start.add(bytes - BYTES).cast::<[u8; BYTES]>().write([0; BYTES]);
-        }
-    }
-    // SAFETY: the caller's promise.
-    unsafe {
-        match bytes {
-            ..=64 => ends::<32>(start, bytes),
-            ..=128 => ends::<64>(start, bytes),
-            ..=256 => ends::<128>(start, bytes),
-            _ => start.write_bytes(0, bytes),
+                && are_zero(kept.chunk.add(HEADER), kept.bytes - HEADER)
         }
     }
 }

@@ -307,24 +307,6 @@ impl Canary {
     }
 }
 
-/// Whether `bytes` bytes are zero: a multiple of 16.
-///
-/// # Safety
-///
-/// They may be read, and begin at a multiple of a word.
-#[inline(always)]
-pub(super) unsafe fn are_zero(start: *const u8, bytes: usize) -> bool {
-    let words = start.cast::<[u64; 2]>();
-    let (mut any, mut other) = (0, 0);
-    for at in 0..bytes / size_of::<[u64; 2]>() {
-        // SAFETY: the caller's promise.
-        let [one, two] = unsafe { words.add(at).read() };
-        any |= one;
-        other |= two;
-    }
-    any | other == 0
-}
-
 /// Whether a chunk of `bytes` bytes is as the heap keeps chunks that are not handed out.
 ///
 /// # Safety
