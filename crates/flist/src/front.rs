@@ -184,11 +184,13 @@ impl Front {
         }
     }
 
+    /// Puts a chunk on a shelf of this cache; `false` if there is no room.
+    ///
     /// # Safety
     ///
     /// The chunk was found live in this arena, and the cache is this thread's.
     #[inline(always)]
-    unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
+    pub(crate) unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
         // SAFETY: the caller's promise: so the chunk's slab has a shelf (for extents it has no
         // room), and the chunk is the arena's to write.
         unsafe {

@@ -45,8 +45,8 @@ pub(super) unsafe fn are_zero(start: *const u8, bytes: usize) -> bool {
     unsafe {
         match bytes {
             ..=64 => bits::<2>(start) | bits::<2>(start.add(bytes - 32)) == 0,
-            ..=128 => bits::<4>(start) | bits::<4>(start.add(bytes - 64)) == 0,
-            ..=256 => bits::<8>(start) | bits::<8>(start.add(bytes - 128)) == 0,
+            65..=128 => bits::<4>(start) | bits::<4>(start.add(bytes - 64)) == 0,
+            129..=256 => bits::<8>(start) | bits::<8>(start.add(bytes - 128)) == 0,
             _ => are_many_zero(start, bytes),
         }
     }
@@ -87,9 +87,9 @@ pub(super) unsafe fn zero(start: *mut u8, bytes: usize) {
     unsafe {
         match bytes {
             ..=64 => ends::<32>(start, bytes),
-            ..=128 => ends::<64>(start, bytes),
-            ..=256 => ends::<128>(start, bytes),
-            ..LINES => start.write_bytes(0, bytes),
+            65..=128 => ends::<64>(start, bytes),
+            129..=256 => ends::<128>(start, bytes),
+            257..LINES => start.write_bytes(0, bytes),
             _ => zero_lines(start, bytes),
         }
     }

@@ -77,7 +77,7 @@ pub(crate) use quarantine::Shard;
 use quarantine::{Kept, Quarantine};
 pub(crate) use random::shuffle;
 use small::Usual;
-use zones::{HEADER, Header, Keys, TAIL, Zones};
+use zones::{HEADER, Header, Keys, MARKED, TAIL, Zones};
 
 /// Chunks that take more than this with their zones are large.
 const LARGEST_SMALL: usize = crate::heap::LARGEST_POOLED;
@@ -184,8 +184,8 @@ impl Hardened {
                 return self.guarded.free(heap, zones);
             }
             let (chunk, bytes) = (zones.chunk, zones.bytes());
-            zero(chunk.add(HEADER), bytes - HEADER);
-            self.keep_anywhere(heap, Kept { chunk, bytes });
+            zero(chunk.add(MARKED), bytes - MARKED);
+            self.keep_anywhere(heap, Kept::new(chunk, bytes));
         }
     }
 
@@ -222,8 +222,8 @@ impl Hardened {
     /// It was freed, and nobody else has it.
     unsafe fn give_back(&self, heap: &Sharing, left: Kept) {
         // SAFETY: the caller's promise.
-        unsafe { self.end_header(heap, left.chunk) };
-        heap.free(Lane::Process, "free", left.chunk.addr());
+        unsafe { self.end_header(heap, chunk_of(heap, left)) };
+        heap.free(Lane::Process, "free", left.address());
     }
 
     /// The bytes that the program may use of the chunk at `address`: what it asked for.
@@ -360,15 +360,21 @@ impl Hardened {
         let mut written = None;
         let mut visit = |kept| {
             // SAFETY: in quarantine.
-            if unsafe { !self.is_as_freed(kept) } {
-                written = Some(kept.chunk);
+            if unsafe { !self.is_as_freed(heap, kept) } {
+                written = Some(kept);
             }
         };
         // SAFETY: they change under the lock.
         unsafe { quarantine::each_left(&heap.heap.lock(), &mut visit) };
-        if let Some(chunk) = written {
-            self.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.wrapping_add(HEADER));
+        if let Some(kept) = written {
+            self.tell_written(heap, kept);
         }
+    }
+
+    #[cold]
+    fn tell_written(&self, heap: &Sharing, kept: Kept) -> ! {
+        let user = chunk_of(heap, kept).wrapping_add(HEADER);
+        self.tell(heap, MisuseKind::WrittenAfterFree, "free", user)
     }
 
     fn take_shared(&self) -> Option<Kept> {
@@ -383,9 +389,8 @@ impl Hardened {
     unsafe fn check_kept(&self, heap: &Sharing, kept: Kept) {
         // SAFETY: the caller's promise.
         unsafe {
-            if !self.is_as_freed(kept) {
-                let user = kept.chunk.add(HEADER);
-                self.tell(heap, MisuseKind::WrittenAfterFree, "free", user);
+            if !self.is_as_freed(heap, kept) {
+                self.tell_written(heap, kept);
             }
             self.give_back(heap, kept);
         }
@@ -445,6 +450,12 @@ fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
         let live = state == LIVE && !has_mark(chunk, heap.front.key);
         live.then_some((chunk, stride))
     }
+}
+
+/// A chunk that is kept, in the heap's memory.
+#[inline(always)]
+fn chunk_of(heap: &Sharing, kept: Kept) -> *mut u8 {
+    heap.front.place.base.with_addr(kept.address())
 }
 
 /// An address as a pointer that is only looked at.

@@ -48,15 +48,33 @@ pub(crate) struct Shard {
     queue: [Kept; MOST],
 }
 
-/// A chunk that is kept.
+/// A chunk that is kept: its address and its bytes, both in units of 16 bytes, in one word,
+/// since two of them change places again and again.
 #[derive(Clone, Copy)]
-pub(super) struct Kept {
-    pub(super) chunk: *mut u8,
-    pub(super) bytes: usize,
-}
+pub(super) struct Kept(u64);
 
-// SAFETY: a freed chunk belongs to whoever has it out of the shard.
-unsafe impl Send for Shard {}
+const UNIT: usize = 16;
+const BYTES_BITS: u32 = 13;
+
+const _: () = assert!(LARGEST_SMALL / UNIT < 1 << BYTES_BITS);
+
+impl Kept {
+    #[inline(always)]
+    pub(super) fn new(chunk: *mut u8, bytes: usize) -> Kept {
+        let (address, units) = (chunk.addr() / UNIT, bytes / UNIT);
+        Kept((address << BYTES_BITS | units) as u64)
+    }
+
+    #[inline(always)]
+    pub(super) fn address(self) -> usize {
+        (self.0 >> BYTES_BITS) as usize * UNIT
+    }
+
+    #[inline(always)]
+    pub(super) fn bytes(self) -> usize {
+        (self.0 as usize & ((1 << BYTES_BITS) - 1)) * UNIT
+    }
+}
 
 impl Quarantine {
     pub(super) fn new() -> Option<Quarantine> {
@@ -137,7 +155,7 @@ impl Shard {
         *self.at(self.came) = moved;
         *self.at(other) = kept;
         self.came += 1;
-        self.bytes += kept.bytes;
+        self.bytes += kept.bytes();
     }
 
     /// The oldest, if there are too many.
@@ -156,7 +174,7 @@ impl Shard {
     fn take_oldest(&mut self) -> Kept {
         let kept = *self.at(self.left);
         self.left += 1;
-        self.bytes -= kept.bytes;
+        self.bytes -= kept.bytes();
         kept
     }
 
@@ -188,12 +206,13 @@ mod tests {
     fn stays(bytes: usize, frees: usize) -> Vec<usize> {
         let (mut shard, mut stays) = (empty(), Vec::new());
         for number in 1..=frees {
-            shard.put(Kept { chunk: ptr::without_provenance_mut(number), bytes });
+            shard.put(Kept::new(ptr::without_provenance_mut(number * UNIT), bytes));
             while let Some(kept) = shard.surplus() {
-                stays.push(number - kept.chunk.addr());
+                assert_eq!(kept.bytes(), bytes);
+                stays.push(number - kept.address() / UNIT);
             }
         }
-        let kept: HashSet<_> = shard.each().map(|kept| kept.chunk.addr()).collect();
+        let kept: HashSet<_> = shard.each().map(Kept::address).collect();
         assert_eq!(kept.len() + stays.len(), frees, "none is lost, and none there twice");
         assert_eq!(shard.bytes, kept.len() * bytes);
         stays
@@ -211,8 +230,8 @@ mod tests {
     #[test]
     fn what_is_taken_is_no_more_kept() {
         let mut shard = empty();
-        shard.put(Kept { chunk: ptr::without_provenance_mut(16), bytes: 16 });
-        assert_eq!(shard.take().map(|kept| kept.chunk.addr()), Some(16));
+        shard.put(Kept::new(ptr::without_provenance_mut(48), 16));
+        assert_eq!(shard.take().map(Kept::address), Some(48));
         assert!(shard.take().is_none() && shard.bytes == 0);
     }
 }

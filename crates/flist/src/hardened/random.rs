@@ -14,10 +14,12 @@ impl Random {
         if self.0 == 0 {
             self.0 = os::random() | 1;
         }
+        // The next one is ready before it is asked for.
+        let number = self.0;
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        ((self.0 >> 32) as usize * bound) >> 32
+        ((number >> 32) as usize * bound) >> 32
     }
 }
 

@@ -13,18 +13,19 @@
 //! [`free_fast`]: Hardened::free_fast
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 use mallocer_core::MisuseKind;
 
 use super::contents::{are_zero, zero};
 use super::quarantine::{self, Kept, Shard};
-use super::zones::{self, Canary, HEADER, Header, TAIL, Zones};
-use super::{Hardened, LARGEST_SMALL};
+use super::zones::{self, Canary, HEADER, Header, MARKED, TAIL, Zones};
+use super::{Hardened, LARGEST_SMALL, chunk_of};
 use crate::cache::ThreadCache;
-use crate::descriptor::Tag;
+use crate::descriptor::{RUN_SHIFT, Tag};
 use crate::local::Lane;
 use crate::os;
+use crate::place::Found;
 use crate::sharing::Sharing;
 
 /// The alignment of a chunk right behind its header.
@@ -155,8 +156,8 @@ impl Hardened {
             if !fits || shard.is_null() || !canary.mark_freed(chunk, header) {
                 return false;
             }
-            zero(chunk.add(HEADER), bytes - HEADER);
-            self.keep(heap, cache, shard, Kept { chunk, bytes });
+            zero(chunk.add(MARKED), bytes - MARKED);
+            self.keep(heap, cache, shard, Kept::new(chunk, bytes));
         }
         true
     }
@@ -178,7 +179,7 @@ impl Hardened {
         unsafe {
             (*shard).put(kept);
             while let Some(left) = (*shard).surplus() {
-                self.leave(heap, cache, left.chunk);
+                self.leave(heap, cache, left);
             }
         }
     }
@@ -190,7 +191,7 @@ impl Hardened {
     ///
     /// It was freed, and nobody else has it; the cache is this thread's.
     #[inline(always)]
-    unsafe fn leave(&self, heap: &Sharing, cache: *mut ThreadCache, chunk: *mut u8) {
+    unsafe fn leave(&self, heap: &Sharing, cache: *mut ThreadCache, kept: Kept) {
         #[cold]
         #[inline(never)]
         fn slow(heap: &Sharing, address: usize) {
@@ -198,10 +199,15 @@ impl Hardened {
             heap.free_slow("free", address, 0, 0);
             os::set_errno(errno);
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's promise; to the heap below it is a live chunk of one of its
+        // pools, which have descriptors.
         unsafe {
+            let chunk = chunk_of(heap, kept);
             self.end_header(heap, chunk);
-            if !heap.front.free(cache, chunk.addr()) {
+            let place = heap.front.place;
+            let run = (chunk.addr() - place.base.addr()) >> RUN_SHIFT;
+            let descriptor = place.descriptors.add(run);
+            if !heap.front.push(cache, Found { descriptor, chunk, state: ptr::null_mut() }) {
                 slow(heap, chunk.addr());
             }
         }
@@ -216,11 +222,10 @@ impl Hardened {
     pub(super) unsafe fn end_header(&self, heap: &Sharing, chunk: *mut u8) {
         // SAFETY: the caller's promise.
         unsafe {
-            let header = self.keys.read(chunk);
-            if !header.is_some_and(|header| header.freed && !header.large) {
+            if !self.keys.of(chunk).is_marked_freed(chunk) {
                 self.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.add(HEADER));
             }
-            chunk.cast::<[u64; HEADER / 8]>().write([0; HEADER / 8]);
+            chunk.cast::<[u64; MARKED / 8]>().write([0; MARKED / 8]);
         }
     }
 
@@ -229,12 +234,12 @@ impl Hardened {
     /// # Safety
     ///
     /// It is one.
-    pub(super) unsafe fn is_as_freed(&self, kept: Kept) -> bool {
+    pub(super) unsafe fn is_as_freed(&self, heap: &Sharing, kept: Kept) -> bool {
+        let chunk = chunk_of(heap, kept);
         // SAFETY: the caller's promise.
         unsafe {
-            let header = self.keys.read(kept.chunk);
-            header.is_some_and(|header| header.freed)
-                && are_zero(kept.chunk.add(HEADER), kept.bytes - HEADER)
+            self.keys.of(chunk).is_marked_freed(chunk)
+                && are_zero(chunk.add(MARKED), kept.bytes() - MARKED)
         }
     }
 }

@@ -9,12 +9,16 @@
 //! A chunk has one *canary*, a number that follows from its address by two keys that only
 //! this process knows, so none can be copied from elsewhere. Gap and tail repeat it, the gap
 //! backwards from the program's first byte, the tail from the very next byte behind its last.
-//! The header mixes what is to be known of the chunk into turns of it:
+//! The header mixes what is to be known of the chunk, its *mark*, into the canary:
 //!
 //! ```text
-//! w0 = canary                          w2 = canary′′ ⊕ (gap, whether large, whether freed)
-//! w1 = canary′ ⊕ size                  w3 = canary′′′ ⊕ check(size, gap)
+//! w0 = canary ⊕ turned mark            mark = size │ gap │ whether large │ whether freed
+//! w1 = turned canary ⊕ mark
+//! w2 = canary, w3 = canary             of a large chunk with its gap, which is any number
 //! ```
+//!
+//! Whether a chunk is freed is in w1 alone, so that it changes in one word. Of a freed chunk w0
+//! and w1 stay, until it leaves the quarantine; all else is zero.
 //!
 //! The tail of a small chunk has always the same length, so that writing it and looking at it
 //! takes no loop; what a slab has behind it, since sizes are rounded, is zero. That of a large
@@ -35,9 +39,13 @@ const TAIL_WORDS: usize = 5;
 const ZONE_MOST: usize = 64;
 
 const WORD: usize = size_of::<u64>();
-const FREED: usize = 1 << 63;
-const LARGE: usize = 1 << 62;
-const GAP: usize = LARGE - 1;
+/// The bytes of a header that stay when a chunk is freed.
+pub(super) const MARKED: usize = 2 * WORD;
+
+const FREED: u64 = 1 << 63;
+const LARGE: u64 = 1 << 62;
+/// A size is below, and a small chunk's gap is a power of two, whose exponent is above.
+const SIZE_BITS: u32 = 48;
 
 /// Where a chunk and its zones are.
 #[derive(Clone, Copy)]
@@ -75,19 +83,21 @@ impl Header {
     /// Whether this is that of a live small chunk at no far alignment.
     #[inline(always)]
     pub(super) fn is_usual(&self) -> bool {
-        self.gap_word() == HEADER as u64
+        self.mark() >> SIZE_BITS == u64::from(HEADER.trailing_zeros())
     }
 
     #[inline(always)]
-    fn check(self) -> u64 {
-        (self.size as u64).rotate_left(32) ^ self.gap as u64
-    }
-
-    #[inline(always)]
-    fn gap_word(self) -> u64 {
+    fn mark(&self) -> u64 {
+        let gap =
+            if self.large { LARGE } else { u64::from(self.gap.trailing_zeros()) << SIZE_BITS };
         let freed = if self.freed { FREED } else { 0 };
-        let large = if self.large { LARGE } else { 0 };
-        (self.gap | large | freed) as u64
+        self.size as u64 | gap | freed
+    }
+
+    /// What a large chunk's canaries beside its mark are mixed with.
+    #[inline(always)]
+    fn large_gap(&self) -> u64 {
+        if self.large { self.gap as u64 } else { 0 }
     }
 }
 
@@ -223,12 +233,13 @@ impl Canary {
     #[inline(always)]
     pub(super) unsafe fn write_header(self, chunk: *mut u8, header: Header) {
         let word = chunk.cast::<u64>();
+        let (mark, gap) = (header.mark(), header.large_gap());
         // SAFETY: the header is within the chunk, which is aligned for words.
         unsafe {
-            word.write(self.0);
-            word.add(1).write(self.turned(1) ^ header.size as u64);
-            word.add(2).write(self.turned(2) ^ header.gap_word());
-            word.add(3).write(self.turned(3) ^ header.check());
+            word.write(self.0 ^ mark.rotate_left(32));
+            word.add(1).write(self.turned() ^ mark);
+            word.add(2).write(self.0 ^ gap);
+            word.add(3).write(self.0 ^ gap);
         }
     }
 
@@ -240,18 +251,49 @@ impl Canary {
     #[inline(always)]
     pub(super) unsafe fn read_header(self, chunk: *mut u8) -> Option<Header> {
         let word = chunk.cast::<u64>();
-        // SAFETY: the chunk is longer than a header. The third word may be changed by a
-        // thread that frees it at this moment.
-        let (w0, w1, w2, w3) = unsafe {
-            let changing = AtomicU64::from_ptr(word.add(2)).load(Relaxed);
-            (word.read(), word.add(1).read(), changing, word.add(3).read())
-        };
-        let size = (w1 ^ self.turned(1)) as usize;
-        let gap = (w2 ^ self.turned(2)) as usize;
-        let (large, freed) = (gap & LARGE != 0, gap & FREED != 0);
-        let header = Header { size, gap: gap & GAP, large, freed };
-        let wrong = w0 ^ self.0 | w3 ^ self.turned(3) ^ header.check();
-        (wrong == 0).then_some(header)
+        // SAFETY: the chunk is longer than a header.
+        unsafe {
+            let mark = self.read_mark(chunk)?;
+            let (freed, large) = (mark & FREED != 0, mark & LARGE != 0);
+            let mut gap = 1 << (mark >> SIZE_BITS & 63);
+            let (w2, w3) = (word.add(2).read() ^ self.0, word.add(3).read() ^ self.0);
+            if large {
+                gap = w2 as usize;
+            }
+            // Of a freed one they are zero, or soon will be.
+            let whole = freed || if large { w2 == w3 } else { w2 | w3 == 0 };
+            let size = (mark & ((1 << SIZE_BITS) - 1)) as usize;
+            whole.then_some(Header { size, gap, large, freed })
+        }
+    }
+
+    /// The mark of the chunk; `None` if it is not whole.
+    ///
+    /// # Safety
+    ///
+    /// As [`read_header`](Canary::read_header).
+    #[inline(always)]
+    unsafe fn read_mark(self, chunk: *mut u8) -> Option<u64> {
+        let word = chunk.cast::<u64>();
+        // SAFETY: the caller's promise. The second word may be changed by a thread that frees
+        // the chunk at this moment.
+        unsafe {
+            let mark = AtomicU64::from_ptr(word.add(1)).load(Relaxed) ^ self.turned();
+            let whole = word.read() == self.0 ^ (mark & !FREED).rotate_left(32);
+            whole.then_some(mark)
+        }
+    }
+
+    /// Whether the small chunk has the mark of a freed one.
+    ///
+    /// # Safety
+    ///
+    /// As [`read_header`](Canary::read_header).
+    #[inline(always)]
+    pub(super) unsafe fn is_marked_freed(self, chunk: *mut u8) -> bool {
+        // SAFETY: passed on.
+        let mark = unsafe { self.read_mark(chunk) };
+        mark.is_some_and(|mark| mark & (FREED | LARGE) == FREED)
     }
 
     /// Changes a header from live to freed; `false` if another thread was faster. If that
@@ -263,13 +305,12 @@ impl Canary {
     /// The header was read there.
     #[inline(always)]
     pub(super) unsafe fn mark_freed(self, chunk: *mut u8, header: Header) -> bool {
-        let live = self.turned(2) ^ header.gap_word();
-        let freed = self.turned(2) ^ Header { freed: true, ..header }.gap_word();
+        let live = self.turned() ^ header.mark();
         // SAFETY: the word is within the header.
-        let word = unsafe { AtomicU64::from_ptr(chunk.cast::<u64>().add(2)) };
+        let word = unsafe { AtomicU64::from_ptr(chunk.cast::<u64>().add(1)) };
         let is_live = word.load(Relaxed) == live;
         if is_live {
-            word.store(freed, Relaxed);
+            word.store(live ^ FREED, Relaxed);
         }
         is_live
     }
@@ -298,8 +339,8 @@ impl Canary {
     }
 
     #[inline(always)]
-    fn turned(self, word: u32) -> u64 {
-        self.0.rotate_left(13 * word)
+    fn turned(self) -> u64 {
+        self.0.rotate_left(13)
     }
 
     fn bytes(self) -> impl Iterator<Item = u8> {
