@@ -45,7 +45,23 @@ pub(crate) const LEN_BYTES: usize = size_of::<usize>();
 const LEAST_IN_PLACE: usize = 32 << 10;
 
 /// Bytes that a first chunk holds elements in, at least.
-const FIRST_BYTES: usize = 40;
+const FIRST_BYTES: usize = 24;
+
+/// The length to ask for when a chunk of `now` bytes is full.
+///
+/// Where many arrays grow side by side, the chunks that they have outgrown stay with their
+/// slabs, since each pool still has some in use. Growing by a factor of `r`, all that they
+/// ever had is up to `r / (r − 1)` of what they have, and they have `(r − 1) / ln r` of what
+/// they need on the way from one length to the next. The product, `r / ln r`, is least for
+/// `r = e`. Larger chunks leave their pools together, so that these serve other slabs, and
+/// then a small factor is better.
+const fn larger(now: usize) -> usize {
+    match now {
+        0..64 => now + now / 2 + now,
+        64..128 => 2 * now,
+        _ => now + now / 2,
+    }
+}
 
 /// What every chunk's end is a multiple of, as far as an array uses it.
 const LEAST_GRANULE: usize = 8;
@@ -266,7 +282,7 @@ impl<T, S: Source> Raw<T, S> {
         unsafe {
             let source = self.source();
             let now = S::known_len(self.word, self.beside);
-            let much = request(least.max(now + now / 2)).unwrap_or(least);
+            let much = request(least.max(larger(now))).unwrap_or(least);
             if now < LEAST_IN_PLACE {
                 return self.replace(&source, len, much, least);
             }
