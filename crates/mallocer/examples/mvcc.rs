@@ -17,13 +17,18 @@
 //! version has the same total, and a reader that sees another total, an order that is wrong,
 //! or a node that was freed, has seen a torn or a dead version. None does. Chunks are allocated
 //! by the writer and freed by whichever thread collects.
+//!
+//! `.ci/sanitize.sh mvcc` runs this program under ThreadSanitizer, with the arena, the engine
+//! and crossbeam-epoch instrumented, and then with two mistakes, which it must find:
+//! `--cfg mvcc_mistake="frees_at_once"` frees what a reader may still have, and
+//! `--cfg mvcc_mistake="publishes_relaxed"` publishes a version before its nodes are written.
 
 use std::alloc::Layout;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
 
-use crossbeam_epoch::Guard;
+use crossbeam_epoch::{Collector, Guard, LocalHandle};
 use mallocer::{BuildError, SharedArena};
 
 const ACCOUNTS: u64 = 2_000;
@@ -46,6 +51,8 @@ struct Node {
 struct Index {
     arena: SharedArena,
     root: AtomicPtr<Node>,
+    /// Knows which threads read, and what may be freed.
+    collector: Collector,
 }
 
 // SAFETY: nodes do not change once they are published; the root is atomic, and written by
@@ -62,10 +69,21 @@ struct Version<'g> {
 impl Index {
     /// The index of all accounts, balanced.
     fn new(arena: SharedArena) -> Index {
-        let index = Index { arena, root: AtomicPtr::new(ptr::null_mut()) };
-        let root = index.build(0, ACCOUNTS);
-        index.root.store(root.cast_mut(), Release);
+        let root = AtomicPtr::new(ptr::null_mut());
+        let index = Index { arena, root, collector: Collector::new() };
+        index.publish(index.build(0, ACCOUNTS));
         index
+    }
+
+    /// A thread's way to the index.
+    fn enter(&self) -> LocalHandle {
+        self.collector.register()
+    }
+
+    /// Makes `root` that of the newest version, which is whole.
+    fn publish(&self, root: *const Node) {
+        let order = if cfg!(mvcc_mistake = "publishes_relaxed") { Relaxed } else { Release };
+        self.root.store(root.cast_mut(), order);
     }
 
     fn build(&self, from: u64, to: u64) -> *const Node {
@@ -110,24 +128,29 @@ impl Index {
     }
 
     /// Makes a version in which `money` went from one account to another.
-    fn transfer(&self, from: u64, to: u64, money: i64) {
+    fn transfer(&self, writer: &LocalHandle, from: u64, to: u64, money: i64) {
         let mut replaced = Vec::new();
         let root = self.root.load(Relaxed);
         let one = self.changed(root, from, -money, &mut replaced);
         let both = self.changed(one, to, money, &mut replaced);
-        self.root.store(both.cast_mut(), Release);
-        let guard = &crossbeam_epoch::pin();
+        self.publish(both);
+        let guard = &writer.pin();
         for node in replaced {
             let arena = self.arena.clone();
             let node = node.expose_provenance();
             // SAFETY: the new version does not lead to the node, and who has an older one is
             // pinned: it runs after all of them. The arena is alive with its handle.
             unsafe {
-                guard.defer_unchecked(move || {
+                let free = move || {
                     let node = ptr::with_exposed_provenance_mut::<Node>(node);
                     (*node).state = DEAD;
                     arena.free(NonNull::new_unchecked(node).cast());
-                });
+                };
+                if cfg!(mvcc_mistake = "frees_at_once") {
+                    free()
+                } else {
+                    guard.defer_unchecked(free)
+                }
             }
         }
     }
@@ -164,9 +187,9 @@ impl Version<'_> {
 }
 
 /// Lets crossbeam collect what is due.
-fn collect() {
+fn collect(thread: &LocalHandle) {
     for _ in 0..2_000 {
-        crossbeam_epoch::pin().flush();
+        thread.pin().flush();
     }
 }
 
@@ -176,35 +199,40 @@ fn main() -> Result<(), BuildError> {
     let alone = arena.info().alloc;
     println!("{ACCOUNTS} accounts in {} KiB on {}", alone >> 10, arena.backend_name());
 
+    let writer = index.enter();
     let (done, read) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        for _ in 0..READERS {
+        let readers = [(); READERS].map(|()| {
             scope.spawn(|| {
+                let reader = index.enter();
                 while !done.load(Relaxed) {
-                    index.version(&crossbeam_epoch::pin()).check();
+                    index.version(&reader.pin()).check();
                     read.fetch_add(1, Relaxed);
                 }
-            });
-        }
+            })
+        });
         let mut random = 1u64;
         let mut account = || {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             (random >> 33) % ACCOUNTS
         };
         for _ in 0..VERSIONS {
-            index.transfer(account(), account(), 5);
+            index.transfer(&writer, account(), account(), 5);
         }
         done.store(true, Relaxed);
+        for reader in readers {
+            reader.join().expect("a reader that saw whole versions only");
+        }
     });
     println!("{VERSIONS} versions written, {} read whole by {READERS} readers", read.load(Relaxed));
-    collect();
+    collect(&writer);
     println!("  alive afterwards: {} KiB", arena.info().alloc >> 10);
 
     // A reader that stays with an old version holds on to what was replaced since.
-    let guard = crossbeam_epoch::pin();
+    let guard = writer.pin();
     let old = index.version(&guard);
     for version in 0..2_000 {
-        index.transfer(version % ACCOUNTS, (version + 7) % ACCOUNTS, 3);
+        index.transfer(&writer, version % ACCOUNTS, (version + 7) % ACCOUNTS, 3);
     }
     let held = arena.info().alloc;
     println!("2000 versions while one reader holds an old one: {} KiB", held >> 10);
@@ -212,13 +240,13 @@ fn main() -> Result<(), BuildError> {
     drop(guard);
     for round in 1..=3 {
         for version in 0..500 {
-            index.transfer(version, ACCOUNTS - 1 - version, 1);
+            index.transfer(&writer, version, ACCOUNTS - 1 - version, 1);
         }
-        collect();
+        collect(&writer);
         let flat = arena.info().alloc;
         println!("  after it has gone, round {round}: {} KiB", flat >> 10);
         assert!(flat < held / 4, "memory comes back when readers stop");
     }
-    index.version(&crossbeam_epoch::pin()).check();
+    index.version(&writer.pin()).check();
     Ok(())
 }
