@@ -2,12 +2,12 @@
 
 use core::mem::{self, ManuallyDrop};
 use core::ops::{Deref, DerefMut};
-use core::ptr::{self, NonNull};
+use core::ptr;
 use core::slice;
 
 use mallocer_core::Ambient;
 
-use crate::raw::{LEN_BYTES, Raw, ReserveError, refuse};
+use crate::raw::{Raw, ReserveError, refuse};
 use crate::source::Source;
 
 /// A growable array whose capacity is what its heap knows of its chunk.
@@ -166,6 +166,44 @@ impl<T, S: Source> Array<T, S> {
             self.raw.set_len(last);
             Some(self.raw.at(last).read())
         }
+    }
+
+    /// Puts `value` at the end, if there is memory for it.
+    ///
+    /// # Errors
+    ///
+    /// The value, and why there is no memory for it; then the array is as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocer_array::{Array, In};
+    /// use mallocer_core::{Config, Mallocer};
+    /// use mallocer_flist::Flist;
+    ///
+    /// let mut config = Config::default();
+    /// config.capacity = 64 << 10;
+    /// let heap = Flist::open(&config)?;
+    /// let mut numbers = Array::new_in(In::new(&heap));
+    /// let (number, _) = (0u64..).find_map(|number| numbers.try_push(number).err()).unwrap();
+    /// assert_eq!(number as usize, numbers.len());
+    /// # Ok::<(), mallocer_core::ConfigError>(())
+    /// ```
+    #[inline]
+    pub fn try_push(&mut self, value: T) -> Result<(), (T, ReserveError)> {
+        match self.try_reserve(1) {
+            Ok(()) => {
+                self.push(value);
+                Ok(())
+            }
+            Err(refusal) => Err((value, refusal)),
+        }
+    }
+
+    /// Takes the last element, if `take` is true of it.
+    pub fn pop_if(&mut self, take: impl FnOnce(&mut T) -> bool) -> Option<T> {
+        let last = self.last_mut()?;
+        if take(last) { self.pop() } else { None }
     }
 
     /// Puts `value` at `index`, and what was there and behind one further.
@@ -459,72 +497,6 @@ impl<S: Source> Array<u8, S> {
             at.copy_to(at.add(more), len - index);
             at.copy_from_nonoverlapping(bytes.as_ptr(), more);
             self.set_len(len + more);
-        }
-    }
-}
-
-/// The chunk and the array are the same thing: a chunk whose first word is a length.
-impl<S: Source> Array<u8, S> {
-    /// Bytes of a chunk that come before the elements: the length, and nothing else.
-    pub const HEADER_BYTES: usize = LEN_BYTES;
-
-    /// The array's chunk, as the heap gave it: the length, the bytes, and what is free
-    /// behind them. It is to be freed by the heap, or made an array again.
-    ///
-    /// `None` if the array has none, as one that never had an element.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use mallocer_array::{Array, In};
-    /// use mallocer_core::{Config, Mallocer};
-    /// use mallocer_flist::Flist;
-    ///
-    /// let heap = Flist::open(&Config::default())?;
-    /// let mut bytes = Array::new_in(In::new(&heap));
-    /// bytes.extend_from_slice(b"the same chunk");
-    /// let chunk = bytes.into_chunk().unwrap();
-    /// assert_eq!(heap.info().alloc, chunk.len());
-    /// // SAFETY: the chunk is of this heap, and freed once.
-    /// unsafe { heap.free(chunk.cast()) };
-    /// # Ok::<(), mallocer_core::ConfigError>(())
-    /// ```
-    pub fn into_chunk(self) -> Option<NonNull<[u8]>> {
-        let source = self.source();
-        let chunk = ManuallyDrop::new(self);
-        // SAFETY: the array is not used any more; its words are moved out once.
-        let chunk = unsafe { ptr::read(&chunk.raw) }.into_chunk()?;
-        // SAFETY: the chunk is that source's.
-        let len = unsafe { mallocer_core::Chunks::chunk_len(source.heap(), chunk) };
-        Some(NonNull::slice_from_raw_parts(chunk, len))
-    }
-
-    /// Makes a chunk an array of `len` bytes: those behind its first [`HEADER_BYTES`]
-    /// (`Array::HEADER_BYTES`), in which the length is written. Nothing is copied.
-    ///
-    /// # Errors
-    ///
-    /// The chunk, if `len` bytes do not fit into it.
-    ///
-    /// # Safety
-    ///
-    /// The chunk is from `source`'s heap, aligned to 8, and not used by anybody else any
-    /// more. `len` bytes behind its first word are initialised.
-    ///
-    /// [`HEADER_BYTES`]: Array::HEADER_BYTES
-    pub unsafe fn from_chunk(
-        chunk: NonNull<u8>,
-        len: usize,
-        source: S,
-    ) -> Result<Array<u8, S>, NonNull<u8>> {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let bytes = mallocer_core::Chunks::chunk_len(source.heap(), chunk);
-            if bytes < LEN_BYTES || Raw::<u8, S>::fitting(bytes) < len {
-                return Err(chunk);
-            }
-            chunk.cast::<usize>().write(len);
-            Ok(Array { raw: Raw::from_chunk(chunk, source) })
         }
     }
 }

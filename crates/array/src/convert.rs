@@ -1,7 +1,9 @@
 //! From and into the standard library's vectors and boxes. Elements move; chunks cannot,
 //! since they belong to different allocators.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use mallocer_core::Ambient;
@@ -86,6 +88,39 @@ impl<T, P: Ambient> From<Box<[T]>> for Array<T, P> {
 impl<T: Clone, P: Ambient> From<&[T]> for Array<T, P> {
     fn from(values: &[T]) -> Self {
         Array::from_slice_in(values, P::default())
+    }
+}
+
+impl<T: Clone, P: Ambient> From<&mut [T]> for Array<T, P> {
+    fn from(values: &mut [T]) -> Self {
+        Array::from(&*values)
+    }
+}
+
+impl<T: Clone, P: Ambient, const N: usize> From<&[T; N]> for Array<T, P> {
+    fn from(values: &[T; N]) -> Self {
+        Array::from(&values[..])
+    }
+}
+
+impl<T: Clone, P: Ambient> From<Cow<'_, [T]>> for Array<T, P> {
+    fn from(values: Cow<'_, [T]>) -> Self {
+        match values {
+            Cow::Borrowed(values) => Array::from(values),
+            Cow::Owned(values) => Array::from(values),
+        }
+    }
+}
+
+impl<P: Ambient> From<&str> for Array<u8, P> {
+    fn from(text: &str) -> Self {
+        Array::from(text.as_bytes())
+    }
+}
+
+impl<P: Ambient> From<String> for Array<u8, P> {
+    fn from(text: String) -> Self {
+        Array::from(text.into_bytes())
     }
 }
 

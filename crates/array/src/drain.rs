@@ -212,6 +212,12 @@ impl<T, S: Source> Drop for Drain<'_, T, S> {
     }
 }
 
+impl<T, S: Source> AsRef<[T]> for Drain<'_, T, S> {
+    fn as_ref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
 impl<T: fmt::Debug, S: Source> fmt::Debug for Drain<'_, T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Drain").field(&self.as_slice()).finish()

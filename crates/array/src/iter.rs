@@ -69,6 +69,19 @@ impl<T, S: Source> Drop for IntoIter<T, S> {
     }
 }
 
+impl<T: Clone, S: Source> Clone for IntoIter<T, S> {
+    /// Clones of the elements that nobody has taken yet, in the same heap.
+    fn clone(&self) -> Self {
+        Array::from_slice_in(self.as_slice(), self.raw.source()).into_iter()
+    }
+}
+
+impl<T, S: Source> AsRef<[T]> for IntoIter<T, S> {
+    fn as_ref(&self) -> &[T] {
+        self.as_slice()
+    }
+}
+
 impl<T: fmt::Debug, S: Source> fmt::Debug for IntoIter<T, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("IntoIter").field(&self.as_slice()).finish()

@@ -26,6 +26,7 @@
 //! | `source` | where memory comes from, and how one word leads there |
 //! | `raw` | the chunk: its length, how much fits, growing |
 //! | `array` | the array's methods |
+//! | `chunk` | an array of bytes and its chunk, the one as the other |
 //! | `edit`, `drain`, `iter` | keeping some, taking some, taking all |
 //! | `traits`, `convert`, `io`, `serde` | what others expect of an array |
 //! | `text` | UTF-8 on an array of bytes |
@@ -42,6 +43,7 @@ extern crate alloc;
 extern crate std;
 
 mod array;
+mod chunk;
 mod convert;
 mod drain;
 mod edit;

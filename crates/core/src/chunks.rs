@@ -60,7 +60,7 @@ pub unsafe trait Chunks {
     }
 
     /// Makes a chunk hold `size` bytes without moving it; its new length, or `None` if it
-    /// stays as it is.
+    /// stays as it is, as it does in a heap that knows no better.
     ///
     /// # Safety
     ///
@@ -68,9 +68,8 @@ pub unsafe trait Chunks {
     /// not used any more.
     #[inline]
     unsafe fn resize_in_place(&self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
-        // SAFETY: passed on.
-        let len = unsafe { self.chunk_len(chunk) };
-        (size <= len && size >= len / 2).then_some(len)
+        let _ = (chunk, size);
+        None
     }
 
     /// Says that all of a chunk is going to be used, so that the system may back it with huge
@@ -99,17 +98,7 @@ pub unsafe trait Chunks {
         &self,
         chunk: NonNull<u8>,
         layout: Layout,
-    ) -> Result<NonNull<[u8]>, AllocError> {
-        // SAFETY: the caller's promise covers every use of `chunk`. Old and new chunk do
-        // not overlap, and both are valid for what is copied.
-        unsafe {
-            let old = self.chunk_len(chunk);
-            let new = self.try_alloc(layout)?;
-            new.cast::<u8>().copy_from_nonoverlapping(chunk, old.min(layout.size()));
-            self.free(chunk);
-            Ok(new)
-        }
-    }
+    ) -> Result<NonNull<[u8]>, AllocError>;
 }
 
 // SAFETY: the contracts are the same.

@@ -1,7 +1,7 @@
 //! Going through the values of a pool that are alive.
 //!
-//! The list of free slots says which are not. It is in no order, so it is noted in a set of
-//! bits first, one for each slot that was ever used; neither inserting nor freeing pays for it.
+//! The list of free slots says which are not. It is in no order, so it is sorted first, beside
+//! the list of all slots that were ever used; neither inserting nor freeing pays for it.
 
 use alloc::vec::Vec;
 use core::ptr::NonNull;
@@ -10,7 +10,7 @@ use super::{Pool, Slots};
 use crate::source::Source;
 
 impl<T, S: Source> Pool<T, S> {
-    /// Where the values are that are alive, in the order of groups and addresses.
+    /// Where the values are that are alive, in the order of their addresses.
     ///
     /// A list of the moment: what is inserted or dropped afterwards does not change it.
     pub fn live(&self) -> Vec<NonNull<T>> {

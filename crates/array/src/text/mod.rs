@@ -5,7 +5,7 @@ mod traits;
 
 use alloc::string::String;
 use core::fmt;
-use core::ops::RangeBounds;
+use core::ops::{Range, RangeBounds};
 use core::str::{self, Utf8Error};
 
 use mallocer_core::Ambient;
@@ -289,9 +289,33 @@ impl<S: Source> Text<S> {
         self.bytes.reserve_exact(more);
     }
 
+    /// Makes room for `more` bytes, as [`reserve_exact`](Text::reserve_exact) does.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError`]; then the text is as it was.
+    pub fn try_reserve_exact(&mut self, more: usize) -> Result<(), ReserveError> {
+        self.bytes.try_reserve_exact(more)
+    }
+
     /// Gives back what the characters do not need.
     pub fn shrink_to_fit(&mut self) {
         self.bytes.shrink_to_fit();
+    }
+
+    /// Gives back what the characters do not need beyond room for `capacity` bytes.
+    pub fn shrink_to(&mut self, capacity: usize) {
+        self.bytes.shrink_to(capacity);
+    }
+
+    /// The characters as a slice that lives as long as the heap; the text is never freed by
+    /// itself.
+    pub fn leak<'s>(self) -> &'s mut str
+    where
+        S: 's,
+    {
+        // SAFETY: a text is UTF-8.
+        unsafe { str::from_utf8_unchecked_mut(self.bytes.leak()) }
     }
 
     /// Puts `character` at the end.
@@ -318,6 +342,38 @@ impl<S: Source> Text<S> {
     #[track_caller]
     pub fn push_str(&mut self, text: &str) {
         self.bytes.extend_from_bytes(text.as_bytes());
+    }
+
+    /// Puts `text` at the end, if there is memory for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReserveError`]; then the text is as it was.
+    #[inline]
+    pub fn try_push_str(&mut self, text: &str) -> Result<(), ReserveError> {
+        self.try_reserve(text.len())?;
+        self.push_str(text);
+        Ok(())
+    }
+
+    /// Puts the characters of `range` at the end once more.
+    ///
+    /// # Panics
+    ///
+    /// As [`drain`](Text::drain), and as [`reserve`](Text::reserve).
+    #[track_caller]
+    pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
+        let range = self.whole(range);
+        self.bytes.extend_from_within(range);
+    }
+
+    /// `range` as bytes at which characters begin.
+    #[track_caller]
+    fn whole(&self, range: impl RangeBounds<usize>) -> Range<usize> {
+        let range = checked(range, self.len());
+        assert!(self.is_char_boundary(range.start));
+        assert!(self.is_char_boundary(range.end));
+        range
     }
 
     /// Takes the last character.
@@ -406,7 +462,9 @@ impl<S: Source> Text<S> {
 
         let len = self.len();
         let mut sieve = Sieve { text: self, kept: 0, at: 0, len };
-        while let Some(character) = sieve.text[sieve.at..].chars().next() {
+        // SAFETY: what was not looked at yet is whole characters.
+        let next = |bytes: &[u8]| unsafe { str::from_utf8_unchecked(bytes) }.chars().next();
+        while let Some(character) = next(&sieve.text.bytes[sieve.at..]) {
             let bytes = character.len_utf8();
             if keep(character) {
                 let (at, kept) = (sieve.at, sieve.kept);
@@ -426,10 +484,7 @@ impl<S: Source> Text<S> {
     /// If a bound is behind the end or inside a character.
     #[track_caller]
     pub fn drain(&mut self, range: impl RangeBounds<usize>) -> Characters<'_, S> {
-        let range = checked(range, self.len());
-        assert!(self.is_char_boundary(range.start));
-        assert!(self.is_char_boundary(range.end));
-        Characters::new(self.bytes.drain(range))
+        Characters::new(self.bytes.drain(self.whole(range)))
     }
 
     /// Replaces the characters of `range` by `with`.
@@ -439,10 +494,7 @@ impl<S: Source> Text<S> {
     /// As [`drain`](Text::drain), and as [`reserve`](Text::reserve).
     #[track_caller]
     pub fn replace_range(&mut self, range: impl RangeBounds<usize>, with: &str) {
-        let range = checked(range, self.len());
-        assert!(self.is_char_boundary(range.start));
-        assert!(self.is_char_boundary(range.end));
-        self.bytes.splice(range, with.bytes());
+        self.bytes.splice(self.whole(range), with.bytes());
     }
 
     /// Moves the characters from byte `at` on into a text of their own, in the same heap.

@@ -3,7 +3,7 @@
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
-use core::borrow::Borrow;
+use core::borrow::{Borrow, BorrowMut};
 use core::cmp::Ordering;
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -63,6 +63,11 @@ impl<S: Source> fmt::Debug for Text<S> {
 impl<S: Source> Clone for Text<S> {
     fn clone(&self) -> Text<S> {
         Text::from_str_in(self, self.source())
+    }
+
+    fn clone_from(&mut self, other: &Text<S>) {
+        self.clear();
+        self.push_str(other);
     }
 }
 
@@ -134,6 +139,32 @@ impl<S: Source> Borrow<str> for Text<S> {
     }
 }
 
+impl<S: Source> AsMut<str> for Text<S> {
+    fn as_mut(&mut self) -> &mut str {
+        self
+    }
+}
+
+impl<S: Source> BorrowMut<str> for Text<S> {
+    fn borrow_mut(&mut self) -> &mut str {
+        self
+    }
+}
+
+#[cfg(feature = "std")]
+impl<S: Source> AsRef<std::ffi::OsStr> for Text<S> {
+    fn as_ref(&self) -> &std::ffi::OsStr {
+        self.as_str().as_ref()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<S: Source> AsRef<std::path::Path> for Text<S> {
+    fn as_ref(&self) -> &std::path::Path {
+        self.as_str().as_ref()
+    }
+}
+
 impl<S: Source> Extend<char> for Text<S> {
     fn extend<I: IntoIterator<Item = char>>(&mut self, characters: I) {
         let characters = characters.into_iter();
@@ -142,9 +173,43 @@ impl<S: Source> Extend<char> for Text<S> {
     }
 }
 
-impl<'a, S: Source> Extend<&'a str> for Text<S> {
-    fn extend<I: IntoIterator<Item = &'a str>>(&mut self, texts: I) {
-        texts.into_iter().for_each(|text| self.push_str(text));
+impl<'a, S: Source> Extend<&'a char> for Text<S> {
+    fn extend<I: IntoIterator<Item = &'a char>>(&mut self, characters: I) {
+        self.extend(characters.into_iter().copied());
+    }
+}
+
+macro_rules! pieces {
+    ($([$($life:lifetime)?] $piece:ty),*) => {$(
+        impl<$($life,)? S: Source> Extend<$piece> for Text<S> {
+            fn extend<I: IntoIterator<Item = $piece>>(&mut self, texts: I) {
+                texts.into_iter().for_each(|text| self.push_str(&text));
+            }
+        }
+
+        impl<$($life,)? P: Ambient> FromIterator<$piece> for Text<P> {
+            fn from_iter<I: IntoIterator<Item = $piece>>(texts: I) -> Text<P> {
+                let mut text = Text::new();
+                text.extend(texts);
+                text
+            }
+        }
+    )*};
+}
+
+pieces!(['a] &'a str, [] String, [] Box<str>, ['a] Cow<'a, str>);
+
+impl<S: Source, S2: Source> Extend<Text<S2>> for Text<S> {
+    fn extend<I: IntoIterator<Item = Text<S2>>>(&mut self, texts: I) {
+        texts.into_iter().for_each(|text| self.push_str(&text));
+    }
+}
+
+impl<P: Ambient, S: Source> FromIterator<Text<S>> for Text<P> {
+    fn from_iter<I: IntoIterator<Item = Text<S>>>(texts: I) -> Text<P> {
+        let mut text = Text::new();
+        text.extend(texts);
+        text
     }
 }
 
@@ -156,23 +221,33 @@ impl<P: Ambient> FromIterator<char> for Text<P> {
     }
 }
 
-impl<'a, P: Ambient> FromIterator<&'a str> for Text<P> {
-    fn from_iter<I: IntoIterator<Item = &'a str>>(texts: I) -> Text<P> {
-        let mut text = Text::new();
-        text.extend(texts);
-        text
+impl<'a, P: Ambient> FromIterator<&'a char> for Text<P> {
+    fn from_iter<I: IntoIterator<Item = &'a char>>(characters: I) -> Text<P> {
+        characters.into_iter().copied().collect()
+    }
+}
+
+macro_rules! copied {
+    ($($other:ty),*) => {$(
+        impl<P: Ambient> From<$other> for Text<P> {
+            fn from(text: $other) -> Text<P> {
+                Text::from_str_in(&text, P::default())
+            }
+        }
+    )*};
+}
+
+copied!(String, &String, &mut str, Box<str>, Cow<'_, str>);
+
+impl<P: Ambient> From<char> for Text<P> {
+    fn from(character: char) -> Text<P> {
+        Text::from(&*character.encode_utf8(&mut [0; 4]))
     }
 }
 
 impl<P: Ambient> From<&str> for Text<P> {
     fn from(text: &str) -> Text<P> {
         Text::from_str_in(text, P::default())
-    }
-}
-
-impl<P: Ambient> From<String> for Text<P> {
-    fn from(text: String) -> Text<P> {
-        Text::from(&*text)
     }
 }
 

@@ -112,7 +112,7 @@ fn run<T: Element, S: Source>(source: S, seed: u64, steps: usize, most: usize) {
         let other = value.clone();
         let index = random.below(len + 2);
         let some: Vec<T> = (0..random.below(40)).map(|_| T::make(random.next())).collect();
-        let operation = if len > most { 22 } else { random.below(27) };
+        let operation = if len > most { 22 } else { random.below(29) };
         match operation {
             0..6 => {
                 array.push(value);
@@ -216,6 +216,13 @@ fn run<T: Element, S: Source>(source: S, seed: u64, steps: usize, most: usize) {
                 }
                 assert_eq!(ours, theirs);
             }
+            26 => {
+                assert_eq!(array.pop_if(|one| one.kind() == 0), vec.pop_if(|one| one.kind() == 0),)
+            }
+            27 => {
+                array.try_push(value).unwrap();
+                vec.push(other);
+            }
             _ => {
                 let mut ours = array.into_iter();
                 let mut theirs = vec.into_iter();
@@ -224,6 +231,7 @@ fn run<T: Element, S: Source>(source: S, seed: u64, steps: usize, most: usize) {
                     assert_eq!(ours.next(), theirs.next());
                 }
                 assert_eq!(ours.as_slice(), theirs.as_slice());
+                assert_eq!(ours.clone().collect::<Vec<_>>(), theirs.as_slice());
                 array = Array::from_iter_in(ours, source);
                 vec = theirs.collect();
             }

@@ -179,6 +179,17 @@ fn a_drop_that_panics_frees_the_slot() {
     });
 }
 
+#[test]
+fn handles_compare_as_their_values() {
+    let pool = Pool::new_in(Global);
+    let mut handles: Vec<_> = [3, 1, 2].map(|number| pool.insert(number)).into();
+    handles.sort();
+    let printed: Vec<_> = handles.iter().map(ToString::to_string).collect();
+    assert_eq!(printed, ["1", "2", "3"]);
+    let set: std::collections::HashSet<_> = handles.into_iter().collect();
+    assert!(set.contains(&pool.insert(2)) && !set.contains(&pool.insert(4)));
+}
+
 fn keyed<S: Source>(source: S) {
     let mut random = Random(1);
     let mut pool = KeyedPool::new_in(source);

@@ -72,6 +72,74 @@ fn written_to_like_a_file() {
     assert_eq!(refusal.kind(), std::io::ErrorKind::OutOfMemory);
 }
 
+/// What `String` can be made of, a text can.
+#[test]
+fn made_of_all_that_strings_are() {
+    use std::borrow::{BorrowMut, Cow};
+    use std::path::Path;
+
+    type Ours = Text<Global>;
+    let mut owned = String::from("aß");
+    let all = [
+        Ours::from("aß"),
+        Ours::from(&owned),
+        Ours::from(owned.as_mut_str()),
+        Ours::from(owned.clone().into_boxed_str()),
+        Ours::from(Cow::Borrowed("aß")),
+        Ours::from(owned.clone()),
+        ['a', 'ß'].iter().collect(),
+        ['a', 'ß'].into_iter().collect(),
+        ["a", "ß"].into_iter().collect(),
+        [String::from("a"), String::from("ß")].into_iter().collect(),
+        [Cow::Borrowed("a"), Cow::Owned(String::from("ß"))].into_iter().collect(),
+        [Box::<str>::from("a"), "ß".into()].into_iter().collect(),
+        [Ours::from("a"), Ours::from('ß')].into_iter().collect(),
+    ];
+    assert!(all.iter().all(|text| *text == owned), "{all:?}");
+
+    let mut text = Ours::from("file");
+    assert_eq!(AsRef::<Path>::as_ref(&text), Path::new("file"));
+    BorrowMut::<str>::borrow_mut(&mut text).make_ascii_uppercase();
+    assert_eq!(text.leak(), "FILE");
+    assert_eq!(Array::<u8, Global>::from("ab"), Array::<u8, Global>::from(b"ab"));
+    assert_eq!(Array::<u8, Global>::from(String::from("ab")), [97, 98]);
+    assert_eq!(Array::<u8, Global>::from(Cow::Borrowed(&[1u8, 2][..])), [1, 2]);
+    assert_eq!(Array::<u8, Global>::from(&mut [1u8, 2][..]), [1, 2]);
+}
+
+/// A heap that refuses leaves the text, and gives the element back.
+#[test]
+fn refused_politely() {
+    let mut config = Config::default();
+    config.capacity = 64 << 10;
+    let heap = Flist::open(&config).unwrap();
+    let mut text = Text::new_in(In::new(&heap));
+    while text.try_push_str("to be or not to be, ").is_ok() {}
+    assert!(text.len() > 16 << 10, "{}", text.len());
+    assert_eq!(text.len() % "to be or not to be, ".len(), 0);
+    drop(text);
+    let mut boxes = Array::new_in(In::new(&heap));
+    let refused = (0..).find_map(|number| boxes.try_push(Box::new(number)).err()).unwrap();
+    assert_eq!(*refused.0, boxes.len());
+    assert_eq!(refused.1.to_string(), boxes.try_reserve(1).unwrap_err().to_string());
+    assert!(boxes.iter().enumerate().all(|(index, number)| **number == index));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn into_an_arena_through_serde() {
+    let heap = Flist::open(&Config::default()).unwrap();
+    let mut json = serde_json::Deserializer::from_str(r#""a\"b""#);
+    let text = Text::deserialize_in(In::new(&heap), &mut json).unwrap();
+    assert_eq!(text, "a\"b");
+    let mut json = serde_json::Deserializer::from_str("[1, 2, null]");
+    assert!(Array::<u8, _>::deserialize_in(In::new(&heap), &mut json).is_err());
+    let mut json = serde_json::Deserializer::from_str("[]");
+    assert!(Array::<(), _>::deserialize_in(In::new(&heap), &mut json).unwrap().is_empty());
+    drop(text);
+    assert_eq!(heap.info().alloc, 0);
+}
+
 #[cfg(feature = "serde")]
 #[test]
 fn through_serde() {

@@ -24,7 +24,7 @@ fn run<S: Source>(source: S, seed: u64) {
         let letter = LETTERS[random.below(8)];
         // Often inside a character, sometimes behind the end: both must panic.
         let (at, end) = (random.below(len + 2), random.below(len + 2));
-        let operation = if len > 2000 { 3 } else { random.below(14) };
+        let operation = if len > 2000 { 3 } else { random.below(16) };
         macro_rules! both {
             ($name:ident: $one:ident => $($act:tt)*) => {{
                 let ours = catch_unwind(AssertUnwindSafe(|| { let $one = &mut text; $($act)* }));
@@ -44,12 +44,20 @@ fn run<S: Source>(source: S, seed: u64) {
             10 => both!(drain: one => one.drain(at..end).rev().take(2).collect::<String>()),
             11 => both!(replace: one => one.replace_range(at..end, &more)),
             12 => both!(split_off: one => { let tail = one.split_off(at); tail.to_string() }),
+            13 => both!(again: one => one.extend_from_within(at..end)),
+            14 => {
+                assert_eq!(text.try_push_str(&more), Ok(()));
+                string.push_str(&more);
+            }
             _ => both!(extend: one => one.extend(more.chars().rev())),
         }
         assert_eq!(text, string, "after operation {operation}, step {step}, seed {seed}");
         assert!(text.capacity() >= text.len());
     }
     assert_eq!(text.clone().into_string(), string);
+    let mut other = Text::from_str_in("what was there", source);
+    other.clone_from(&text);
+    assert_eq!(other, string);
     assert_eq!(text.cmp(&text.clone()), std::cmp::Ordering::Equal);
 }
 
