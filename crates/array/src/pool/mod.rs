@@ -28,14 +28,15 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
 
-use mallocer_core::{AllocError, Ambient, Chunks};
+use mallocer_core::{AllocError, Ambient, Chunks, MAX_CAPACITY};
 
 use crate::source::Source;
 
 pub use handle::Pooled;
 pub use keyed::{Key, KeyedPool};
 
-/// The most bytes that a group has, unless one segment needs more.
+/// The most bytes that a group has, unless one segment, or what the pool was made for,
+/// needs more.
 const LARGEST_GROUP: usize = 2 << 20;
 /// The fewest bytes of a segment.
 const LEAST_SEGMENT: usize = 16 << 10;
@@ -203,6 +204,48 @@ impl<T, S: Source> Pool<T, S> {
         Pool { memory: Memory { control, source }, holds: PhantomData }
     }
 
+    /// A pool in `source` with memory for `capacity` values, which is one group.
+    ///
+    /// It is taken now; whether it is resident now is the heap's matter. From 2 MiB on it is
+    /// backed by huge pages, where the system gives them.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no memory for so many.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mallocer_array::{In, Pool};
+    /// use mallocer_core::{Config, Mallocer};
+    /// use mallocer_flist::Flist;
+    ///
+    /// let heap = Flist::open(&Config::default())?;
+    /// let pool = Pool::with_capacity_in(1_000, In::new(&heap)).unwrap();
+    /// let taken = heap.info().alloc;
+    /// let handles: Vec<_> = (0..1_000u64).map(|number| pool.insert(number)).collect();
+    /// assert_eq!(heap.info().alloc, taken);
+    /// # drop(handles);
+    /// # Ok::<(), mallocer_core::ConfigError>(())
+    /// ```
+    pub fn with_capacity_in(capacity: usize, source: S) -> Result<Pool<T, S>, AllocError> {
+        let pool = Pool::new_in(source);
+        if capacity > 0 {
+            let segments = capacity.div_ceil(Slots::<T>::PER_SEGMENT);
+            let least = segments
+                .checked_mul(Slots::<T>::SEGMENT)
+                .filter(|&least| least <= MAX_CAPACITY)
+                .ok_or(AllocError::AboveLargestSlab {
+                    requested: usize::MAX,
+                    largest: MAX_CAPACITY,
+                })?;
+            pool.memory.first()?;
+            pool.memory.grow(Slots::<T>::SEGMENT, least)?;
+            pool.begin(pool.control().group.get().cast());
+        }
+        Ok(pool)
+    }
+
     /// Puts `value` into a slot.
     ///
     /// # Panics
@@ -273,6 +316,12 @@ impl<T, S: Source> Pool<T, S> {
         }
     }
 
+    /// Makes the segment at `start` the one that fresh slots come from.
+    fn begin(&self, start: *mut u8) {
+        let bytes = Slots::<T>::PER_SEGMENT * Slots::<T>::STRIDE;
+        self.memory.begin(start, Slots::<T>::FIRST, bytes);
+    }
+
     /// A slot of a segment that was never used, perhaps of a new group.
     #[cold]
     #[inline(never)]
@@ -282,20 +331,10 @@ impl<T, S: Source> Pool<T, S> {
         let segment = Slots::<T>::SEGMENT;
         let used = control.fresh_end.get().addr().next_multiple_of(segment);
         if used == control.group_end.get().addr() {
-            self.memory.grow(segment)?;
-            let group: *mut u8 = control.group.get().cast();
-            self.memory.begin(
-                group,
-                Slots::<T>::FIRST,
-                Slots::<T>::PER_SEGMENT * Slots::<T>::STRIDE,
-            );
+            self.memory.grow(segment, 0)?;
+            self.begin(control.group.get().cast());
         } else {
-            let start = control.group_end.get().with_addr(used);
-            self.memory.begin(
-                start,
-                Slots::<T>::FIRST,
-                Slots::<T>::PER_SEGMENT * Slots::<T>::STRIDE,
-            );
+            self.begin(control.group_end.get().with_addr(used));
         }
         let slot = self.take_fresh(control);
         control.live.set(control.live.get() + 1);
@@ -322,24 +361,25 @@ impl<S: Source> Memory<S> {
         Ok(())
     }
 
-    /// Takes a group: twice as large as the one before it, or a single segment if there is
-    /// no memory for more.
-    fn grow(&self, segment: usize) -> Result<(), AllocError> {
+    /// Takes a group of at least `least` bytes, whole segments: twice as large as the one
+    /// before it, or a single segment if there is no memory for more.
+    fn grow(&self, segment: usize, least: usize) -> Result<(), AllocError> {
         // SAFETY: there is a control block, and its groups are this pool's.
         unsafe {
             let control = self.control.get().as_ref();
             let before = control.group.get();
             let twice = before.as_ref().map_or(segment, |group| 2 * group.bytes);
-            let wanted = twice.min(LARGEST_GROUP).max(segment);
+            let wanted = twice.min(LARGEST_GROUP).max(segment).max(least);
             // A group of 2 MiB begins where a huge page may.
-            let align = if wanted == LARGEST_GROUP { wanted } else { segment };
+            let align = if wanted < LARGEST_GROUP { segment } else { max(segment, LARGEST_GROUP) };
             let heap = self.source.heap();
             let layout = |bytes, align| Layout::from_size_align_unchecked(bytes, align);
             let (chunk, bytes) = match heap.try_alloc(layout(wanted, align)) {
                 Ok(chunk) => (chunk, wanted),
+                Err(refusal) if least > segment => return Err(refusal),
                 Err(_) => (heap.try_alloc(layout(segment, segment))?, segment),
             };
-            if bytes == LARGEST_GROUP {
+            if bytes >= LARGEST_GROUP {
                 self.source.want_huge_pages(chunk.cast(), true);
             }
             let group = chunk.cast::<Group>();
@@ -375,7 +415,7 @@ impl<S: Source> Drop for Memory<S> {
             let mut group = control.as_ref().group.get();
             while let Some(chunk) = NonNull::new(group) {
                 group = chunk.as_ref().older;
-                if chunk.as_ref().bytes == LARGEST_GROUP {
+                if chunk.as_ref().bytes >= LARGEST_GROUP {
                     self.source.want_huge_pages(chunk.cast(), false);
                 }
                 self.source.heap().free(chunk.cast());

@@ -138,6 +138,39 @@ fn a_pool_gives_its_memory_back_and_may_move() {
     assert_eq!(*pool.insert(1), 1);
 }
 
+fn made_for<S: Source>(source: S) {
+    for capacity in [0, 1, 700, 5_000, 300_000] {
+        let mut pool = Pool::with_capacity_in(capacity, source).unwrap();
+        assert!(pool.is_empty());
+        // More than it was made for, too.
+        let numbers = 0..capacity as u64 * 2 + 10;
+        let mut handles: Vec<_> = numbers.clone().map(|number| pool.insert(number)).collect();
+        assert!(numbers.clone().all(|number| *handles[number as usize] == number));
+        for index in (0..handles.len()).rev().step_by(2) {
+            handles.swap_remove(index);
+        }
+        let sum: u64 = handles.into_iter().map(|handle| *handle.leak()).sum();
+        assert_eq!(pool.iter_mut().map(|number| *number).sum::<u64>(), sum);
+    }
+}
+
+#[test]
+fn made_for_many_values_on_every_source() {
+    on_every_source!(made_for);
+}
+
+#[test]
+fn made_for_more_values_than_there_is_memory() {
+    let mut config = Config::default();
+    config.capacity = 1 << 20;
+    let heap = Flist::open(&config).unwrap();
+    for many in [1 << 20, usize::MAX / 8, usize::MAX] {
+        let refused = Pool::<[u64; 3], _>::with_capacity_in(many, In::new(&heap));
+        assert!(refused.is_err(), "{many}");
+    }
+    assert_eq!(heap.info().alloc, 0);
+}
+
 #[test]
 fn a_refusal_gives_the_value_back() {
     let mut config = Config::default();
