@@ -10,21 +10,25 @@
 //! | `texts` | a million strings at once, to each of which 8 pieces of 3 to 12 bytes are appended in turn |
 //! | `tree` | a search tree of 1 000 000 nodes: made, then as many times a random node deleted and another inserted, then dropped |
 //!
-//! Each subject runs each round in a process of its own, in turns. Time is the median of
-//! the rounds, in milliseconds; memory is the peak of resident bytes, less what the process
-//! had before. A `Vec`, `String` or `Box` is the standard library's, on a global allocator
+//! Each subject runs each round in a process of its own, in turns, and each round begins with
+//! another one. Time is the median of the rounds, in milliseconds, beside the least and the
+//! most; its part of the best `std` is the median over the rounds of the part in each, of the
+//! library whose median is the least. System time and page faults say where the difference
+//! between rounds comes from. Memory is the peak of resident bytes, less what the process had
+//! before. The arena has the hint `HOT` for the tree. A `Vec`, `String` or `Box` is the standard library's, on a global allocator
 //! that asks one predicted branch for which library it is to be.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::env;
 use std::hint::black_box;
-use std::ops::DerefMut;
+use std::iter::repeat_n;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use mallocer::array::{Array, In, Pool, Pooled, Source, Text};
-use mallocer::{Arena, Flist, global};
+use mallocer::array::{Array, In, Source, Text};
+use mallocer::{Arena, Flist, Hints, global};
+use mallocer_benches::structures::{self, IsNode, Node};
 
 /// The allocator of the whole process: which one, its environment says.
 struct Chosen;
@@ -111,14 +115,15 @@ unsafe impl GlobalAlloc for Chosen {
 #[global_allocator]
 static GLOBAL: Chosen = Chosen;
 
-/// Who runs a job: `Vec` and its like on a library, or ours in a place.
-const SUBJECTS: [(&str, &str); 6] = [
-    ("std, glibc", "glibc"),
-    ("std, jemalloc", "jemalloc"),
-    ("std, mimalloc", "mimalloc"),
-    ("std, flist", "flist"),
-    ("ours, flist arena", "arena"),
-    ("ours, flist global", "global"),
+/// Who runs a job: `Vec` and its like on a library, or ours in a place; and whether it is a
+/// peer.
+const SUBJECTS: [(&str, &str, bool); 6] = [
+    ("std, glibc", "glibc", true),
+    ("std, jemalloc", "jemalloc", true),
+    ("std, mimalloc", "mimalloc", true),
+    ("std, flist", "flist", false),
+    ("ours, flist arena", "arena", false),
+    ("ours, flist global", "global", false),
 ];
 
 const JOBS: [&str; 3] = ["push", "texts", "tree"];
@@ -130,24 +135,53 @@ fn main() {
     }
     let rounds = arguments.get(1).map_or(5, |rounds| rounds.parse().expect("a number of rounds"));
     for job in JOBS.iter().filter(|job| arguments.first().is_none_or(|named| named == *job)) {
-        println!("{job:<20} {:>9} {:>12} {:>14}", "ms", "peak MB", "copied MB");
-        let mut figures = SUBJECTS.map(|_| Vec::new());
-        for _ in 0..rounds {
-            for ((_, subject), figures) in SUBJECTS.iter().zip(&mut figures) {
-                figures.push(run(job, subject));
-            }
-        }
-        for ((name, _), figures) in SUBJECTS.iter().zip(&mut figures) {
-            figures.sort_by(|one, other| one[0].total_cmp(&other[0]));
-            let [time, peak, copied] = figures[figures.len() / 2];
-            println!("{name:<20} {time:>9.1} {peak:>12.1} {copied:>14.1}");
-        }
-        println!();
+        compare(job, rounds);
     }
 }
 
-/// One round in a process of its own: milliseconds, peak and copied megabytes.
-fn run(job: &str, subject: &str) -> [f64; 3] {
+/// Runs a job by each subject in turns, and prints a line for each.
+fn compare(job: &str, rounds: usize) {
+    let mut figures = SUBJECTS.map(|_| Vec::new());
+    for round in 0..rounds {
+        for turn in 0..SUBJECTS.len() {
+            let subject = (round + turn) % SUBJECTS.len();
+            figures[subject].push(run(job, SUBJECTS[subject].1));
+        }
+    }
+    let figure = |subject: usize, which: usize| {
+        let mut all: Vec<f64> = figures[subject].iter().map(|round| round[which]).collect();
+        all.sort_by(f64::total_cmp);
+        (all[all.len() / 2], all[0], all[all.len() - 1])
+    };
+    let best = (0..SUBJECTS.len())
+        .filter(|&subject| SUBJECTS[subject].2)
+        .min_by(|&one, &other| figure(one, 0).0.total_cmp(&figure(other, 0).0))
+        .expect("there are peers");
+    println!(
+        "{job:<20} {:>8} {:>8} {:>8} {:>6} {:>7} {:>8} {:>9} {:>9}",
+        "ms", "least", "most", "part", "sys ms", "faults", "peak MB", "copied MB"
+    );
+    for (subject, (name, ..)) in SUBJECTS.iter().enumerate() {
+        let rounds = figures[subject].iter().zip(&figures[best]);
+        let mut parts: Vec<f64> = rounds.map(|(one, best)| one[0] / best[0]).collect();
+        parts.sort_by(f64::total_cmp);
+        let (time, least, most) = figure(subject, 0);
+        let [system, faults, peak, copied] = [1, 2, 3, 4].map(|which| figure(subject, which).0);
+        println!(
+            "{name:<20} {time:>8.1} {least:>8.1} {most:>8.1} {:>6.2} {system:>7.1} {faults:>8.0} \
+             {peak:>9.1} {:>9}",
+            parts[parts.len() / 2],
+            if copied.is_nan() { "-".to_owned() } else { format!("{copied:.1}") }
+        );
+    }
+    println!();
+}
+
+/// Milliseconds, those in the system, page faults, peak and copied megabytes.
+const FIGURES: usize = 5;
+
+/// One round in a process of its own.
+fn run(job: &str, subject: &str) -> [f64; FIGURES] {
     let program = env::current_exe().expect("this program has a path");
     let output = Command::new(program)
         .args([job, subject, "one"])
@@ -156,12 +190,14 @@ fn run(job: &str, subject: &str) -> [f64; 3] {
         .expect("this program can be run");
     let text = String::from_utf8_lossy(&output.stdout);
     let mut words = text.split_whitespace().map(|word| word.parse().unwrap_or(f64::NAN));
-    [(); 3].map(|()| words.next().unwrap_or(f64::NAN))
+    [(); FIGURES].map(|()| words.next().unwrap_or(f64::NAN))
 }
 
 fn measure(job: &str, subject: &str) {
-    let arena = Arena::<Flist>::builder().build().expect("a flist arena");
+    let hints = if job == "tree" { Hints::HOT } else { Hints::NONE };
+    let arena = Arena::<Flist>::builder().hints(hints).build().expect("a flist arena");
     let before = resident("VmHWM");
+    let (system, faults) = usage();
     let began = Instant::now();
     let copied = match (job, subject) {
         ("push", "arena") => push_array(In::from(&arena)),
@@ -177,7 +213,20 @@ fn measure(job: &str, subject: &str) {
     };
     let time = began.elapsed().as_secs_f64() * 1e3;
     let peak = resident("VmHWM").saturating_sub(before);
-    println!("{time} {} {}", peak as f64 / 1e6, copied as f64 / 1e6);
+    let (system, faults) = (usage().0 - system, usage().1 - faults);
+    // What texts of ours copy goes past the global allocator.
+    let counted = job != "texts" || !matches!(subject, "arena" | "global");
+    let copied = if counted { copied as f64 / 1e6 } else { f64::NAN };
+    println!("{time} {system} {faults} {} {copied}", peak as f64 / 1e6);
+}
+
+/// Milliseconds that the process has spent in the system, and its page faults.
+fn usage() -> (f64, f64) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let numbers: Vec<f64> = fields.map(|field| field.parse().unwrap_or(f64::NAN)).collect();
+    // Fields 15 and 10 of the whole line; a tick is 10 ms.
+    (numbers.get(12).map_or(f64::NAN, |ticks| 10.0 * ticks), numbers.get(7).copied().unwrap_or(0.0))
 }
 
 /// Bytes of `/proc/self/status`.
@@ -218,115 +267,31 @@ fn push_array<S: Source>(source: S) -> usize {
 const TEXTS: usize = 1_000_000;
 
 fn texts<T>(new: impl Fn() -> T, push: impl Fn(&mut T, &str)) -> usize {
-    const LETTERS: &str = "the quick brown fox jumps over the lazy dog";
     let mut texts: Vec<T> = Vec::with_capacity(TEXTS);
     texts.resize_with(TEXTS, new);
-    let mut random = 1u64;
     let before = COPIED.load(Relaxed);
-    for _ in 0..8 {
-        for text in &mut texts {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let (from, len) = ((random >> 40) as usize % 30, 3 + (random >> 50) as usize % 10);
-            push(text, &LETTERS[from..from + len]);
-        }
-    }
-    black_box(&texts);
+    structures::texts(&mut texts, push);
     COPIED.load(Relaxed) - before
 }
 
 const NODES: usize = 1_000_000;
 
-/// A node that is pointed at by `P`.
-struct Node<P> {
-    key: u64,
-    left: Option<P>,
-    right: Option<P>,
-}
+struct BoxNode(Node<Box<BoxNode>>);
 
-type Boxed = Box<BoxedNode>;
-struct BoxedNode(Node<Boxed>);
-
-struct PoolNode<'p, S: Source>(Node<Pooled<'p, PoolNode<'p, S>, S>>);
-
-trait IsNode<P> {
-    fn node(&mut self) -> &mut Node<P>;
-}
-
-impl IsNode<Boxed> for BoxedNode {
+impl IsNode<Box<BoxNode>> for BoxNode {
     #[inline(always)]
-    fn node(&mut self) -> &mut Node<Boxed> {
+    fn node(&mut self) -> &mut Node<Box<BoxNode>> {
         &mut self.0
     }
-}
-
-impl<'p, S: Source> IsNode<Pooled<'p, PoolNode<'p, S>, S>> for PoolNode<'p, S> {
-    #[inline(always)]
-    fn node(&mut self) -> &mut Node<Pooled<'p, PoolNode<'p, S>, S>> {
-        &mut self.0
-    }
-}
-
-/// The link that leads to `key`, or where it would be.
-#[inline]
-fn find<P: DerefMut<Target: IsNode<P>>>(mut at: &mut Option<P>, key: u64) -> &mut Option<P> {
-    while at.as_mut().is_some_and(|node| node.node().key != key) {
-        let node = at.as_mut().expect("it is some").node();
-        at = if key < node.key { &mut node.left } else { &mut node.right };
-    }
-    at
-}
-
-/// Takes a node out of the tree and drops it.
-#[inline]
-fn delete<P: DerefMut<Target: IsNode<P>>>(link: &mut Option<P>) {
-    let Some(mut gone) = link.take() else { return };
-    let (left, right) = (gone.node().left.take(), gone.node().right.take());
-    *link = match (left, right) {
-        (None, one) | (one, None) => one,
-        (left, mut right) => {
-            // The next node in order takes the place.
-            let mut at = &mut right;
-            while at.as_mut().is_some_and(|node| node.node().left.is_some()) {
-                at = &mut at.as_mut().expect("it is some").node().left;
-            }
-            let mut next = at.take().expect("there is a next one");
-            *at = next.node().right.take();
-            next.node().left = left;
-            next.node().right = right;
-            Some(next)
-        }
-    };
-}
-
-fn tree<P: DerefMut<Target: IsNode<P>>>(make: impl Fn(u64) -> P) -> usize {
-    let mut random = 1u64;
-    let mut key = || {
-        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 27)
-    };
-    let mut root: Option<P> = None;
-    let mut keys = Vec::with_capacity(NODES);
-    for _ in 0..NODES {
-        let key = key();
-        keys.push(key);
-        *find(&mut root, key) = Some(make(key));
-    }
-    for _ in 0..NODES {
-        let (new, which) = (key(), key() as usize % NODES);
-        let old = std::mem::replace(&mut keys[which], new);
-        delete(find(&mut root, old));
-        *find(&mut root, new) = Some(make(new));
-    }
-    drop(root);
-    0
 }
 
 fn tree_box() -> usize {
-    tree(|key| Box::new(BoxedNode(Node { key, left: None, right: None })))
+    structures::tree(&mut vec![0; NODES], |key| Box::new(BoxNode(Node::new(key))));
+    0
 }
 
 fn tree_pool<S: Source>(source: S) -> usize {
-    let pool = Pool::new_in(source);
-    tree(|key| pool.insert(PoolNode(Node { key, left: None, right: None })))
+    let mut keys = Array::from_iter_in(repeat_n(0, NODES), source);
+    structures::tree_in_pool(&mut keys, source);
+    0
 }

@@ -31,7 +31,8 @@ impl Hints {
     pub const GROWING: Hints = Hints(1 << 2);
     /// The program overwrites what it gets: no memory needs to be zero.
     pub const NO_ZERO: Hints = Hints(1 << 3);
-    /// Allocation latency matters most: prepare more chunks at a time.
+    /// Latency matters most: prepare more chunks at a time, and back large ones by huge
+    /// pages.
     pub const HOT: Hints = Hints(1 << 4);
 
     const NAMES: [(Hints, &'static str); 5] = [

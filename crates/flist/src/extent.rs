@@ -18,7 +18,6 @@ use mallocer_core::{AllocError, MAX_CAPACITY};
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Kind, RUN, Tag};
 use crate::heap::{Heap, Route};
-use crate::huge;
 use crate::leaving::Leaving;
 use crate::os;
 use crate::pool::{CACHED, LIVE, OS_PAGE, Slot};
@@ -119,7 +118,7 @@ impl<S: Slot> Heap<S> {
         }
         self.count_extent(slab, 1, bytes as isize);
         // SAFETY: as above.
-        unsafe { huge::advise(start.as_ptr(), 0, bytes, true) };
+        unsafe { self.advise(start.as_ptr(), 0, bytes, true) };
         Ok(Extent { start, bytes, zero })
     }
 
@@ -148,7 +147,7 @@ impl<S: Slot> Heap<S> {
         self.decay();
         // SAFETY: passed on.
         let (span, bytes) = unsafe {
-            huge::advise((*descriptor).start, 0, (*descriptor).extent_bytes(), false);
+            self.advise((*descriptor).start, 0, (*descriptor).extent_bytes(), false);
             self.end_extent(descriptor)
         };
         // What is kept is charged in full.
@@ -218,10 +217,10 @@ impl<S: Slot> Heap<S> {
                 return None;
             }
             // SAFETY: the extent has these bytes now.
-            unsafe { huge::advise(start, old_bytes, bytes, true) };
+            unsafe { self.advise(start, old_bytes, bytes, true) };
         } else {
             // SAFETY: as the caller says.
-            unsafe { huge::advise(start, bytes, old_bytes, false) };
+            unsafe { self.advise(start, bytes, old_bytes, false) };
             self.refund(old_bytes - bytes);
             if new_runs < runs {
                 let tail = Span::new(first + new_runs, runs - new_runs);
@@ -274,7 +273,7 @@ impl<S: Slot> Heap<S> {
                 return None;
             }
             let (span, bytes) = self.end_extent(descriptor);
-            huge::advise(from, 0, bytes, false);
+            self.advise(from, 0, bytes, false);
             self.refund(bytes);
             self.runs -= span.runs as usize;
             reservation.give_emptied(span);

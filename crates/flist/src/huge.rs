@@ -3,7 +3,8 @@
 //! Most of the time of filling fresh memory goes into page faults, one for every 4 KiB. Where
 //! the system gives huge pages to those who ask, an extent of more than [`LARGEST_KEPT`]
 //! bytes asks, for every whole huge page within what it is charged for, as it grows. So no
-//! more than its charge becomes resident.
+//! more than its charge becomes resident. With the hint [`Hints::HOT`] every extent asks that
+//! holds a huge page: its program would rather have a little more resident than wait.
 //!
 //! ```text
 //! start                                                   charged
@@ -11,32 +12,38 @@
 //!        └──────────────── advised ──────────────┘
 //! ```
 //!
-//! Such extents go back to the system when they end, and with them the advice: what the
-//! addresses serve next may be a small arena's.
+//! When such an extent ends the advice is withdrawn: what the addresses serve next may be a
+//! small arena's.
+
+use mallocer_core::Hints;
 
 use crate::extent::LARGEST_KEPT;
+use crate::heap::Heap;
 use crate::os;
 
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Asks for huge pages from byte `from` on, up to byte `to`, of an extent at `start`, or
-/// withdraws it; nothing for an extent whose `to` bytes are too few.
-///
-/// # Safety
-///
-/// The extent is the caller's.
-pub(crate) unsafe fn advise(start: *mut u8, from: usize, to: usize, huge: bool) {
-    if to > LARGEST_KEPT {
-        // SAFETY: passed on.
-        unsafe { advise_within(start, from, to, huge) };
+impl<S> Heap<S> {
+    /// Asks for huge pages from byte `from` on, up to byte `to`, of an extent at `start`, or
+    /// withdraws it; nothing for an extent whose `to` bytes are too few.
+    ///
+    /// # Safety
+    ///
+    /// The extent is this arena's.
+    pub(crate) unsafe fn advise(&self, start: *mut u8, from: usize, to: usize, huge: bool) {
+        let most = if self.hints.contains(Hints::HOT) { HUGE_PAGE - 1 } else { LARGEST_KEPT };
+        if to > most {
+            // SAFETY: passed on.
+            unsafe { advise_within(start, from, to, huge) };
+        }
     }
 }
 
-/// The same for an extent of any size: who asks uses all of it.
+/// The same for a chunk of any size: who asks uses all of it.
 ///
 /// # Safety
 ///
-/// As [`advise`].
+/// The chunk is the caller's.
 pub(crate) unsafe fn advise_within(start: *mut u8, from: usize, to: usize, huge: bool) {
     let first = start.addr().next_multiple_of(HUGE_PAGE);
     let begin = first.max((start.addr() + from) & !(HUGE_PAGE - 1));
@@ -44,5 +51,59 @@ pub(crate) unsafe fn advise_within(start: *mut u8, from: usize, to: usize, huge:
     if begin < end {
         // SAFETY: within the extent.
         unsafe { os::advise_huge(start.with_addr(begin), end - begin, huge) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use core::alloc::Layout;
+    use std::fs;
+
+    use mallocer_core::{Config, Hints, Mallocer};
+
+    use crate::Flist;
+
+    /// Whether the mapping of `address` asks for huge pages; `None` if this system does not
+    /// say.
+    fn asks(address: usize) -> Option<bool> {
+        let maps = fs::read_to_string("/proc/self/smaps").ok()?;
+        let mut within = false;
+        for line in maps.lines() {
+            let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+            let bound = |text| usize::from_str_radix(text, 16).ok();
+            if let Some((start, end)) = range.and_then(|(s, e)| Some((bound(s)?, bound(e)?))) {
+                within = (start..end).contains(&address);
+            } else if let (true, Some(flags)) = (within, line.strip_prefix("VmFlags:")) {
+                return Some(flags.split(' ').any(|flag| flag == "hg"));
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn extents_of_a_hot_arena_ask_from_a_huge_page_on() {
+        if fs::metadata("/sys/kernel/mm/transparent_hugepage").is_err() {
+            return;
+        }
+        for (hints, expected) in [(Hints::NONE, false), (Hints::HOT, true)] {
+            let mut config = Config::default();
+            config.hints = hints;
+            let heap = Flist::open(&config).unwrap();
+            let layout = |size| Layout::from_size_align(size, super::HUGE_PAGE).unwrap();
+            let chunk = heap.try_alloc(layout(super::HUGE_PAGE)).unwrap().cast::<u8>();
+            let small = heap.try_alloc(layout(super::HUGE_PAGE - 4096)).unwrap().cast::<u8>();
+            let (at, small_at) = (chunk.addr().get(), small.addr().get());
+            // SAFETY: the chunks are this heap's, and freed once.
+            unsafe {
+                chunk.write(1);
+                small.write(1);
+                assert_eq!(asks(at), Some(expected));
+                assert_eq!(asks(small_at), Some(false));
+                heap.free(chunk);
+                assert_eq!(asks(at), Some(false), "what comes after it need not be hot");
+                heap.free(small);
+            }
+        }
     }
 }

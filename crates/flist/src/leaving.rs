@@ -14,7 +14,6 @@ use core::ptr::{self, NonNull};
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, RUN, Tag};
 use crate::heap::{Heap, states_bytes};
-use crate::huge;
 use crate::os;
 use crate::pool::{Pool, Slot};
 use crate::spans::{Span, Spans};
@@ -208,7 +207,7 @@ impl<S: Slot> Heap<S> {
                 let first = (extent != 0).then_some(extent)?;
                 let descriptor = table.at(first);
                 extent = (*descriptor).next;
-                huge::advise((*descriptor).start, 0, (*descriptor).extent_bytes(), false);
+                self.advise((*descriptor).start, 0, (*descriptor).extent_bytes(), false);
                 (*descriptor).set_tag(Tag::INNER);
                 Some(Span::new(first, (*descriptor).runs))
             });
