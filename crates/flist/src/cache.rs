@@ -60,7 +60,8 @@ pub(crate) struct ThreadCache {
 }
 
 impl ThreadCache {
-    /// The shelves of a cache, one for each slab.
+    /// The shelves of a cache, one for each slab up to
+    /// [`LARGEST_SHELVED`](crate::heap::LARGEST_SHELVED), and one behind.
     #[inline(always)]
     pub(crate) fn shelves<S>(cache: *mut ThreadCache) -> Shelves<S> {
         // They lie behind the head.
@@ -88,7 +89,7 @@ impl<S: Slot> Heap<S> {
                 (*free).thread = thread;
                 return free;
             }
-            let shelves = (self.ladder.slabs().len() + 1) * size_of::<Shelf<S>>();
+            let shelves = (self.shelved + 1) * size_of::<Shelf<S>>();
             let bytes = size_of::<ThreadCache>() + shelves;
             let Ok(_) = self.attach() else { return ptr::null_mut() };
             let Some(cache) = self.meta().take_zeroed(bytes) else { return ptr::null_mut() };

@@ -112,7 +112,7 @@ pub(crate) struct Descriptor {
     prev: AtomicU32,
     /// The neighbour behind.
     pub(crate) next: u32,
-    /// Which slab the chunks here belong to.
+    /// Which slab the chunks here belong to; of an extent, which shelf.
     pub(crate) slab: u16,
     /// The state byte of an extent's one chunk.
     pub(crate) state: u8,

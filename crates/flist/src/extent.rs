@@ -73,6 +73,10 @@ impl<S: Slot> Heap<S> {
     fn try_take_extent(&mut self, bytes: usize, align: usize) -> Result<Extent, AllocError> {
         let reservation = self.attach()?;
         let table = reservation.descriptors();
+        let slab = self.extent_slab(bytes);
+        if !self.make_counts(slab) {
+            return Err(self.refused(bytes));
+        }
         let runs = bytes.div_ceil(RUN) as u32;
         let (align_runs, origin) = reservation.alignment(align);
         // SAFETY: the retained store is this arena's.
@@ -96,7 +100,6 @@ impl<S: Slot> Heap<S> {
         };
         let start = reservation.start_of(span.first);
         debug_assert!(start.addr().get().is_multiple_of(align));
-        let slab = self.extent_slab(bytes);
         let next = core::mem::replace(&mut self.extents, span.first);
         // SAFETY: the span is this arena's now, and so is every extent in the list.
         unsafe {
@@ -109,7 +112,7 @@ impl<S: Slot> Heap<S> {
             (*descriptor).set_extent_bytes(bytes);
             (*descriptor).set_prev(0);
             (*descriptor).next = next;
-            (*descriptor).slab = slab as u16;
+            (*descriptor).slab = self.shelf_of(slab);
             (*descriptor).state = LIVE;
             (*descriptor).set_tag(Tag::new(self.id, Kind::Live));
             if next != 0 {
@@ -170,7 +173,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise; neighbours in the list are this arena's.
         unsafe {
             let extent_bytes = (*descriptor).extent_bytes();
-            let &Descriptor { start, next, runs, slab, .. } = &*descriptor;
+            let &Descriptor { start, next, runs, .. } = &*descriptor;
             let prev = (*descriptor).prev();
             (*descriptor).state = CACHED;
             (*descriptor).set_tag(Tag::INNER);
@@ -182,7 +185,7 @@ impl<S: Slot> Heap<S> {
             if next != 0 {
                 (*self.descriptor(next)).set_prev(prev);
             }
-            self.count_extent(slab as usize, -1, -(extent_bytes as isize));
+            self.count_extent(self.extent_slab(extent_bytes), -1, -(extent_bytes as isize));
             let first = self.reservation().and_then(|ours| ours.run_of(start.addr()));
             (Span::new(first.expect("an extent is within the reservation"), runs), extent_bytes)
         }
@@ -204,10 +207,14 @@ impl<S: Slot> Heap<S> {
         let reservation = self.reservation()?;
         let bytes = size.max(1).next_multiple_of(OS_PAGE);
         // SAFETY: the caller's promise.
-        let (start, runs, old_bytes, old_slab) = unsafe {
+        let (start, runs, old_bytes) = unsafe {
             let one = &*descriptor;
-            (one.start, one.runs, one.extent_bytes(), one.slab as usize)
+            (one.start, one.runs, one.extent_bytes())
         };
+        let (old_slab, slab) = (self.extent_slab(old_bytes), self.extent_slab(bytes));
+        if !self.make_counts(slab) {
+            return None;
+        }
         let first = reservation.run_of(start.addr())?;
         let new_runs = bytes.div_ceil(RUN) as u32;
         if bytes > old_bytes {
@@ -229,11 +236,10 @@ impl<S: Slot> Heap<S> {
                 unsafe { self.leave(tail, false, Leaving::Process) };
             }
         }
-        let slab = self.extent_slab(bytes);
         // SAFETY: as above.
         unsafe {
             (*descriptor).set_extent_bytes(bytes);
-            (*descriptor).slab = slab as u16;
+            (*descriptor).slab = self.shelf_of(slab);
         }
         self.count_extent(old_slab, -1, -(old_bytes as isize));
         self.count_extent(slab, 1, bytes as isize);
@@ -300,6 +306,11 @@ impl<S: Slot> Heap<S> {
     /// The slab that an extent of `bytes` bytes is counted under; never one with pools.
     fn extent_slab(&self, bytes: usize) -> usize {
         self.ladder.lookup().first_at_least(bytes).max(self.pooled)
+    }
+
+    /// Which shelf an extent is on that is counted under the slab at `index`.
+    fn shelf_of(&self, index: usize) -> u16 {
+        index.min(self.shelved) as u16
     }
 
     fn count_extent(&mut self, slab: usize, extents: isize, bytes: isize) {

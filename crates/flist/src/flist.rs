@@ -30,13 +30,14 @@ use mallocer_core::{
 
 use crate::cache::{ONLY, ThreadCache};
 use crate::descriptor::{Descriptor, Kind, Tag};
-use crate::heap::{Heap, Route};
+use crate::heap::{Heap, LARGEST_SHELVED, Route};
 use crate::leaving::Leaving;
 use crate::misuse;
 use crate::place::{CHECKED, Found, Place};
 use crate::pool::{CACHED, LIVE, Marked, OS_PAGE, locate};
 use crate::primitive::{AtomicU64, process_wide};
 use crate::reservation::Reservation;
+use crate::sharing::zero_if;
 use crate::shelf::Shelves;
 use crate::slab::Slab;
 use crate::statistics::{Block, Statistics};
@@ -235,10 +236,25 @@ impl Flist {
         self.front.shelves.get().0.cast::<ThreadCache>().wrapping_sub(1)
     }
 
+    /// Takes a chunk for `layout` off its slab's magazine, if it has one.
+    #[inline(always)]
+    fn take(&self, layout: Layout) -> Option<NonNull<[u8]>> {
+        if layout.align() > self.front.alignment || layout.size() > LARGEST_SHELVED {
+            return None;
+        }
+        // SAFETY: the lookup table lives as long as the heap's ladder.
+        let lookup = unsafe { &*self.front.lookup };
+        let index = lookup.first_at_least(layout.size());
+        let chunk = self.pop(index)?;
+        // SAFETY: an index that had a chunk is one of the ladder's.
+        let len = unsafe { *lookup.slabs.get_unchecked(index) };
+        Some(NonNull::slice_from_raw_parts(chunk, len))
+    }
+
     /// Takes a chunk off the magazine of the slab at `index`, if it has one.
     #[inline(always)]
     fn pop(&self, index: usize) -> Option<NonNull<u8>> {
-        // SAFETY: every index on the fast path is one of the ladder, or one behind. The
+        // SAFETY: every index on the fast path is one of a slab with a shelf, or one behind. The
         // magazines are this arena's (or empty ones, of which nothing is written), and a
         // chunk and its state are not null.
         unsafe {
@@ -293,11 +309,11 @@ impl Flist {
         unsafe {
             let pool = (*descriptor).pool;
             let index = (*descriptor).slab as usize;
-            let slab = self.slabs.get().add(index);
             let shelf = self.front.shelves.get().at(index);
             if pool.is_null() || !(*shelf).is_depot_full() {
                 return self.push_slow(descriptor, chunk, state);
             }
+            let slab = self.slabs.get().sub(index);
             let place = if CHECKED {
                 state.offset_from((*descriptor).states) as u32
             } else {
@@ -317,7 +333,7 @@ impl Flist {
         unsafe {
             let heap = self.heap();
             let index = (*descriptor).slab as usize;
-            if index >= heap.pooled {
+            if (*descriptor).pool.is_null() {
                 return heap.free_extent(descriptor);
             }
             let magazine = self.front.shelves.get().magazine(index);
@@ -524,32 +540,18 @@ unsafe impl Mallocer for Flist {
 
     #[inline(always)]
     fn try_alloc(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if layout.align() <= self.front.alignment {
-            // SAFETY: the lookup table lives as long as the heap's ladder.
-            let lookup = unsafe { &*self.front.lookup };
-            let index = lookup.first_at_least(layout.size());
-            if let Some(chunk) = self.pop(index) {
-                // SAFETY: an index that had a chunk is one of the ladder's.
-                let len = unsafe { *lookup.slabs.get_unchecked(index) };
-                return Ok(NonNull::slice_from_raw_parts(chunk, len));
-            }
+        match self.take(layout) {
+            Some(chunk) => Ok(chunk),
+            None => self.alloc_slow(layout, false),
         }
-        self.alloc_slow(layout, false)
     }
 
     #[inline]
     fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        if layout.align() <= self.front.alignment {
-            // SAFETY: the lookup table lives as long as the heap's ladder.
-            let lookup = unsafe { &*self.front.lookup };
-            let index = lookup.first_at_least(layout.size());
-            if let Some(chunk) = self.pop(index) {
-                // SAFETY: a chunk has its slab's bytes.
-                unsafe { chunk.write_bytes(0, lookup.slabs[index]) };
-                return Ok(NonNull::slice_from_raw_parts(chunk, lookup.slabs[index]));
-            }
+        match self.take(layout) {
+            Some(chunk) => Ok(zero_if(true, chunk)),
+            None => self.alloc_slow(layout, true),
         }
-        self.alloc_slow(layout, true)
     }
 
     fn try_alloc_slab(&self, slab: usize) -> Result<NonNull<[u8]>, AllocError> {

@@ -43,6 +43,7 @@ use mallocer_core::Table;
 
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
+use crate::heap::LARGEST_SHELVED;
 use crate::local::{Lane, used_last};
 use crate::place::{CHECKED, Found, Place};
 use crate::pool::Bare;
@@ -89,11 +90,11 @@ impl Front {
     /// Takes a chunk off one of this cache's magazines.
     #[inline(always)]
     pub(crate) fn alloc(&self, cache: *mut ThreadCache, layout: Layout) -> Option<NonNull<[u8]>> {
-        if layout.align() > self.alignment {
+        if layout.align() > self.alignment || layout.size() > LARGEST_SHELVED {
             return None;
         }
         // SAFETY: the lookup table lives as long as the arena's ladder; the cache is this
-        // thread's, and every index that it leads to has a shelf.
+        // thread's, and every index that such a size leads to has a shelf.
         unsafe {
             let lookup = &*self.lookup;
             let index = lookup.first_at_least(layout.size());
@@ -111,6 +112,9 @@ impl Front {
         cache: *mut ThreadCache,
         layout: Layout,
     ) -> Option<NonNull<[u8]>> {
+        if layout.size() > LARGEST_SHELVED {
+            return None;
+        }
         // SAFETY: as in `alloc`.
         unsafe {
             let index = (*self.lookup).first_at_least(layout.size());

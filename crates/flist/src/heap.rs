@@ -36,6 +36,12 @@ use crate::statistics::Seen;
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
 pub(crate) const LARGEST_POOLED: usize = 64 << 10;
 
+/// A cache has shelves for slabs up to this many bytes, and one behind for all larger ones;
+/// so there are counts for the slabs that a small arena may use, and others only once there is
+/// an extent of theirs.
+pub(crate) const LARGEST_SHELVED: usize = 1 << 20;
+const _: () = assert!(LARGEST_SHELVED >= LARGEST_POOLED);
+
 /// A new pool has room for this many chunks at least, where the limits allow.
 const LEAST_CHUNKS: usize = 8;
 
@@ -65,6 +71,8 @@ pub(crate) struct Heap<S> {
     pub(crate) ladder: Ladder,
     /// How many slabs are served from pools.
     pub(crate) pooled: usize,
+    /// How many slabs have a shelf in every cache.
+    pub(crate) shelved: usize,
     /// How many of them have no magazines: see `front`.
     pub(crate) exact: usize,
     /// The first slab of which all threads share the pools: see `front`.
@@ -108,10 +116,22 @@ pub(crate) struct Heap<S> {
 }
 
 /// What an arena that has memory has: a place in the process, and bookkeeping.
+///
+/// ```text
+/// bookkeeping │ … │ slab 2 │ slab 1 │ slab 0 │ home │ cache: head │ shelf 0 │ shelf 1 │ … │
+///                                   └─ slabs
+/// ```
+///
+/// The counts of slabs go downwards, so that those of the smallest slabs share an OS page with
+/// their shelves: an arena of a few small chunks touches as few as possible.
 pub(crate) struct Attached {
     pub(crate) reservation: &'static Reservation,
     pub(crate) meta: Meta,
+    /// The counts of the first slab; those of others, as many as there are shelves for, in
+    /// front of it.
     pub(crate) slabs: *mut Slab,
+    /// The counts of the slabs that have no shelf, ascending; null until one has memory.
+    beyond: *mut Slab,
     /// Where every chunk of the arena leads to.
     pub(crate) home: *mut Home,
 }
@@ -122,6 +142,7 @@ impl<S: Slot> Heap<S> {
         Heap {
             id,
             pooled: slabs.partition_point(|&slab| slab <= LARGEST_POOLED),
+            shelved: slabs.partition_point(|&slab| slab <= LARGEST_SHELVED),
             exact: 0,
             common: usize::MAX,
             ladder: config.ladder.clone(),
@@ -168,13 +189,38 @@ impl<S: Slot> Heap<S> {
         self.reservation().expect("the arena has memory").descriptors()
     }
 
-    /// The slab at `index`, which is at most the number of slabs. The arena is attached.
+    /// The slab at `index`, which has memory or a shelf. The arena is attached.
     pub(crate) fn slab(&mut self, index: usize) -> &mut Slab {
-        let attached = self.attached.as_ref().expect("the arena has memory");
+        let slab = self.counts(index).expect("the slab has memory or a shelf");
+        // SAFETY: the counts are this heap's, which is borrowed mutably.
+        unsafe { &mut *slab }
+    }
+
+    /// Where the counts of the slab at `index`, at most the number of slabs, are; `None` if
+    /// there are none yet.
+    fn counts(&self, index: usize) -> Option<*mut Slab> {
+        let attached = self.attached.as_ref()?;
         assert!(index <= self.ladder.slabs().len());
-        // SAFETY: the table has one slab for each of the ladder and one behind, and the
-        // heap is borrowed mutably.
-        unsafe { &mut *attached.slabs.add(index) }
+        // SAFETY: the tables have one slab for each of the ladder and one behind.
+        unsafe {
+            if index < self.shelved {
+                return Some(attached.slabs.sub(index));
+            }
+            (!attached.beyond.is_null()).then(|| attached.beyond.add(index - self.shelved))
+        }
+    }
+
+    /// Sees to it that the slab at `index` has counts; `false` if there is no memory for them.
+    pub(crate) fn make_counts(&mut self, index: usize) -> bool {
+        if self.counts(index).is_some() {
+            return true;
+        }
+        let bytes = (self.ladder.slabs().len() + 1 - self.shelved) * size_of::<Slab>();
+        let Some(attached) = &mut self.attached else { return false };
+        // All zero bytes are counts of nothing.
+        let Some(block) = attached.meta.take_zeroed(bytes) else { return false };
+        attached.beyond = block.cast().as_ptr();
+        true
     }
 
     /// Where a request for `size` bytes at `align` is served from.
@@ -204,15 +250,18 @@ impl<S: Slot> Heap<S> {
         if let Some(attached) = &self.attached {
             return Ok(attached.reservation);
         }
-        let bytes = (self.ladder.slabs().len() + 1) * size_of::<Slab>();
+        let bytes = self.shelved.max(1) * size_of::<Slab>();
         let reservation = Reservation::get().ok_or_else(|| self.refused(bytes))?;
         let mut meta = Meta::new(reservation, self.id);
-        let slabs = meta.take_zeroed(bytes).ok_or_else(|| self.refused(bytes))?;
+        let table = meta.take_zeroed(bytes).ok_or_else(|| self.refused(bytes))?;
         let home = meta.take(size_of::<Home>()).ok_or_else(|| self.refused(bytes))?;
         let home = home.cast::<Home>().as_ptr();
         // SAFETY: the block was taken above, for this.
         unsafe { home.write(Home::new(self.owner)) };
-        self.attached = Some(Attached { reservation, meta, slabs: slabs.cast().as_ptr(), home });
+        // SAFETY: the table has one slab at least. Its last place is that of the first slab.
+        let slabs = unsafe { table.cast::<Slab>().add(self.shelved.max(1) - 1).as_ptr() };
+        let beyond = ptr::null_mut();
+        self.attached = Some(Attached { reservation, meta, slabs, beyond, home });
         Ok(reservation)
     }
 
@@ -402,12 +451,10 @@ impl<S: Slot> Heap<S> {
 
     pub(crate) fn info(&self) -> Info {
         let mut alloc = 0;
-        if let Some(attached) = &self.attached {
-            for (index, &size) in self.ladder.slabs().iter().chain(&[0]).enumerate() {
-                // SAFETY: the table has a slab for each of the ladder and one behind.
-                let slab = unsafe { &*attached.slabs.add(index) };
-                alloc += self.live_bytes(index, size, slab);
-            }
+        for (index, &size) in self.ladder.slabs().iter().chain(&[0]).enumerate() {
+            let Some(slab) = self.counts(index) else { break };
+            // SAFETY: the counts are this heap's.
+            alloc += self.live_bytes(index, size, unsafe { &*slab });
         }
         let overhead = size_of::<crate::Flist>()
             + self.attached.as_ref().map_or(0, |attached| attached.meta.used())
@@ -420,10 +467,9 @@ impl<S: Slot> Heap<S> {
 
     /// How the slab at `index` is used, if it has memory.
     pub(crate) fn slab_use(&self, index: usize) -> Option<SlabUse> {
-        let attached = self.attached.as_ref()?;
         let slabs = self.ladder.slabs();
-        // SAFETY: as in `info`.
-        let slab = unsafe { &*attached.slabs.add(index) };
+        // SAFETY: the counts are this heap's.
+        let slab = unsafe { &*self.counts(index)? };
         if slab.pools == 0 {
             return None;
         }

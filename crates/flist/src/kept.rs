@@ -20,7 +20,7 @@ use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 use crate::cache::ThreadCache;
 use crate::descriptor::{RUN, Tag};
 use crate::front::{Front, clear_mark, has_mark, set_mark};
-use crate::heap::{Heap, LARGEST_POOLED};
+use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED};
 use crate::place::Found;
 use crate::pool::{Bare, OS_PAGE, Slot};
 use crate::shelf::{Shelf, foreign_bytes};
@@ -28,7 +28,7 @@ use crate::shelf::{Shelf, foreign_bytes};
 /// The most extents of one slab that a thread keeps at hand,
 const KEPT_MOST: usize = 4;
 /// and the most bytes of them.
-const KEPT_BYTES: usize = 1 << 20;
+const KEPT_BYTES: usize = LARGEST_SHELVED;
 
 impl Front {
     /// An extent from a shelf of this cache.
@@ -107,7 +107,8 @@ impl<S: Slot> Heap<S> {
             let shelf: *mut Shelf<S> = ThreadCache::shelves::<S>(cache).at(index);
             let (slots, len, cap) = (*shelf).foreign();
             let new_cap = cap + 1;
-            if len < cap
+            if index >= self.shelved
+                || len < cap
                 || new_cap as usize > KEPT_MOST
                 || new_cap as usize * bytes > KEPT_BYTES
                 || !self.may_hold_back(cache, bytes)
@@ -132,8 +133,7 @@ impl<S: Slot> Heap<S> {
     /// The arena is attached, and the cache is the caller's own.
     pub(crate) unsafe fn drain_kept(&mut self, cache: *mut ThreadCache) {
         let Some(reservation) = self.reservation() else { return };
-        // Extents above the largest slab are behind the last.
-        for index in self.pooled..=self.ladder.slabs().len() {
+        for index in self.pooled..self.shelved {
             // SAFETY: the shelf is the caller's; what is on it are live extents of this arena.
             unsafe {
                 let shelf = ThreadCache::shelves::<S>(cache).at(index);
@@ -152,6 +152,9 @@ impl<S: Slot> Heap<S> {
     pub(crate) fn kept(&self, index: usize) -> (usize, usize) {
         let Some(reservation) = self.reservation() else { return (0, 0) };
         let (mut bytes, mut count) = (0, 0);
+        if index >= self.shelved {
+            return (0, 0);
+        }
         let mut cache = self.caches;
         // SAFETY: the list holds this arena's caches, and their shelves extents of it.
         unsafe {
