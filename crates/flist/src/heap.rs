@@ -49,7 +49,7 @@ const LEAST_CHUNKS: usize = 8;
 pub(crate) const MOST_RUNS: usize = (4 << 20) / RUN;
 
 /// A step of fresh memory of at least this many bytes is backed with pages at once.
-const LEAST_POPULATED: usize = 32 << 10;
+const LEAST_POPULATED: usize = 16 << 10;
 
 /// What the first step of a pool charges in an arena that is known to grow.
 const GROWING_STEP: usize = 64 << 10;

@@ -211,13 +211,13 @@ impl Pool {
         self.free > 0 || self.ready < self.count
     }
 
-    /// Bytes that the next step charges: a sixteenth of `slab_heap`, so that what is
+    /// Bytes that the next step charges: a 64th of `slab_heap`, so that what is
     /// charged and not used stays a small part of the slab, but at least `least` bytes
     /// and one chunk; up to the end of the pool.
     pub(crate) fn next_step(&self, slab_heap: usize, least: usize) -> usize {
         let end = (self.count as usize * self.stride).next_multiple_of(OS_PAGE);
         let one = ((self.ready as usize + 1) * self.stride).next_multiple_of(OS_PAGE);
-        let share = (slab_heap / 16) & !(OS_PAGE - 1);
+        let share = (slab_heap / 64) & !(OS_PAGE - 1);
         let wanted = self.charged + share.min(LARGEST_STEP).max(least);
         wanted.clamp(one, end) - self.charged
     }
