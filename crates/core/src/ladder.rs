@@ -45,7 +45,8 @@ pub const MAX_SLABS: usize = 512;
 pub const DEFAULT_UTILIZATION: f64 = 0.95;
 
 /// Sizes up to this many bytes are looked up in a table of their own.
-const SMALL_BYTES: usize = 1024;
+#[doc(hidden)]
+pub const SMALL_BYTES: usize = 1024;
 const SMALL_ENTRIES: usize = SMALL_BYTES / 8 + 1;
 const BUCKETS: usize = bucket(MAX_CAPACITY - 1) + 1;
 const _: () = assert!(BUCKETS == 1152);

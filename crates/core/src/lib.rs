@@ -51,7 +51,9 @@ pub use hints::Hints;
 pub use info::{Bytes, Info, SlabUse};
 #[doc(hidden)]
 pub use ladder::Table;
-pub use ladder::{DEFAULT_UTILIZATION, Ladder, LadderBuilder, MAX_SLABS, SlabIndex, Step};
+pub use ladder::{
+    DEFAULT_UTILIZATION, Ladder, LadderBuilder, MAX_SLABS, SMALL_BYTES, SlabIndex, Step,
+};
 pub use mallocer::Mallocer;
 pub use misuse::{Misuse, MisuseKind};
 pub use shared_meter::SharedMeter;

@@ -68,6 +68,12 @@ impl ThreadCache {
         Shelves(cache.wrapping_add(1).cast())
     }
 
+    /// The cache of a shelf of the slab at `index`.
+    pub(crate) fn of_shelf<S>(shelf: *mut Shelf<S>, index: usize) -> *mut ThreadCache {
+        // The head is as long as a shelf.
+        shelf.wrapping_sub(index + 1).cast()
+    }
+
     /// Whether no thread has it for itself: others may take its pools.
     pub(crate) fn is_left(&self) -> bool {
         matches!(self.thread, FREE_CACHE | ANYONE)

@@ -16,7 +16,6 @@
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-use crate::cache::ThreadCache;
 use crate::pool::{OS_PAGE, Pool};
 
 /// Bytes in a run, the unit in which address space is taken.
@@ -102,15 +101,20 @@ pub(crate) struct Descriptor {
     pub(crate) states: *mut u8,
     /// The pool, or null for an extent.
     pub(crate) pool: *mut Pool,
-    /// The cache that a pool belongs to; null for an extent.
-    owner: AtomicPtr<ThreadCache>,
+    /// The shelf of the cache that a pool belongs to; where all caches share the pool, how far
+    /// their shelves for it are behind their heads; null for an extent, for a pool without
+    /// magazines, and for what is neither. So whoever finds a shelf of its own here has found
+    /// a live pool of its own.
+    shelf: AtomicPtr<()>,
     /// Runs in the extent or free span that begins (or, in a tail, ends) here; for a pool,
     /// its slab in bytes.
     pub(crate) runs: u32,
     /// The neighbour before in the list of extents or of free spans, 0 for none; for a
-    /// pool, how many of its chunks were ever handed out, as far as they begin in this run.
+    /// pool, the first place in this run, in bytes from its start, where no chunk begins that
+    /// was ever handed out.
     prev: AtomicU32,
-    /// The neighbour behind.
+    /// The neighbour behind; for a pool, how many bytes before this run the chunk begins that
+    /// the run's first byte is of.
     pub(crate) next: u32,
     /// Which slab the chunks here belong to; of an extent, which shelf.
     pub(crate) slab: u16,
@@ -123,14 +127,14 @@ pub(crate) struct Descriptor {
 const _: () = assert!(size_of::<Descriptor>() == 64);
 
 impl Descriptor {
-    /// The cache that a pool belongs to. It may change while others look.
+    /// The shelf that a pool belongs to. It may change while others look.
     #[inline(always)]
-    pub(crate) fn owner(&self) -> *mut ThreadCache {
-        self.owner.load(Relaxed)
+    pub(crate) fn shelf(&self) -> *mut () {
+        self.shelf.load(Relaxed)
     }
 
-    pub(crate) fn set_owner(&self, owner: *mut ThreadCache) {
-        self.owner.store(owner, Relaxed);
+    pub(crate) fn set_shelf(&self, shelf: *mut ()) {
+        self.shelf.store(shelf, Relaxed);
     }
 
     pub(crate) fn prev(&self) -> u32 {
@@ -141,15 +145,32 @@ impl Descriptor {
         self.prev.store(prev, Relaxed);
     }
 
-    /// The first chunk of a pool that was never handed out, or one before this run's first.
+    /// Chunks of a pool that begin this many bytes from the start of this run, or later, were
+    /// never handed out.
     #[inline(always)]
-    pub(crate) fn handed(&self) -> u32 {
-        self.prev.load(Relaxed)
+    pub(crate) fn handed(&self) -> usize {
+        self.prev.load(Relaxed) as usize
     }
 
-    /// Says that chunks below `handed` were handed out. Others may look at it meanwhile.
-    pub(crate) fn set_handed(&self, handed: u32) {
-        self.prev.store(handed, Relaxed);
+    /// Says that chunks that begin before `handed` were handed out. Others may look at it
+    /// meanwhile.
+    pub(crate) fn set_handed(&self, handed: usize) {
+        self.prev.store(handed.min(RUN) as u32, Relaxed);
+    }
+
+    /// Says how far before this run, in bytes, the chunk begins that its first byte is of.
+    pub(crate) fn set_lead(&mut self, lead: usize) {
+        self.next = lead as u32;
+    }
+
+    /// Whether a chunk begins `within` bytes from the start of this run of a pool.
+    ///
+    /// As `locate` in `pool`, of which this is the half that tells of the remainder.
+    #[inline(always)]
+    pub(crate) fn begins(&self, within: usize) -> bool {
+        // Both are below 2¹⁷.
+        let distance = u64::from(within as u32 + self.next);
+        distance.wrapping_mul(self.reciprocal) < self.reciprocal
     }
 
     /// The length of the chunks here: an extent's committed bytes, a pool's slab.
@@ -216,7 +237,10 @@ impl Descriptors {
     pub(crate) unsafe fn clear(self, first: u32, runs: u32) {
         for run in first..first + runs {
             // SAFETY: within the table, and ours.
-            unsafe { (*self.at(run)).set_tag(Tag::INNER) };
+            unsafe {
+                (*self.at(run)).set_tag(Tag::INNER);
+                (*self.at(run)).set_shelf(core::ptr::null_mut());
+            }
         }
     }
 }

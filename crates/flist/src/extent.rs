@@ -108,7 +108,7 @@ impl<S: Slot> Heap<S> {
             (*descriptor).reciprocal = self.home_number();
             (*descriptor).states = ptr::addr_of_mut!((*descriptor).state);
             (*descriptor).pool = ptr::null_mut();
-            (*descriptor).set_owner(ptr::null_mut());
+            (*descriptor).set_shelf(ptr::null_mut());
             (*descriptor).set_extent_bytes(bytes);
             (*descriptor).set_prev(0);
             (*descriptor).next = next;

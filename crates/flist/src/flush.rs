@@ -130,12 +130,10 @@ impl<S: Slot> Heap<S> {
                 }
                 return;
             }
-            let owner = self.common_owner(slots, len).filter(|&owner| !(*owner).is_left());
-            if let Some(owner) = owner {
-                let theirs = ThreadCache::shelves::<S>(owner).at(index);
-                if self.send(theirs, slots, len, index) {
-                    return (*shelf).clear_foreign();
-                }
+            if let Some(theirs) = self.owning_shelf(slots, len, index)
+                && self.send(theirs, slots, len, index)
+            {
+                return (*shelf).clear_foreign();
             }
             self.put_foreign(shelf, index);
         }
@@ -173,21 +171,33 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// The cache whose pools all these chunks are of, if it is one.
+    /// The shelf whose pools all these chunks are of, if it is one, and it is in use.
     ///
     /// # Safety
     ///
-    /// They were chunks of this arena's pools.
-    unsafe fn common_owner(&self, slots: *const S, count: u32) -> Option<*mut ThreadCache> {
+    /// They were chunks of this arena's pools of the slab at `index`, which threads have for
+    /// themselves.
+    unsafe fn owning_shelf(
+        &self,
+        slots: *const S,
+        count: u32,
+        index: usize,
+    ) -> Option<*mut Shelf<S>> {
         let reservation = self.reservation()?;
         let (base, table) = (reservation.base().addr().get(), reservation.descriptors());
         // SAFETY: the caller's promise: so every chunk's run has a descriptor.
-        let owner_of = |at: u32| unsafe {
+        let shelf_of = |at: u32| unsafe {
             let chunk = (*slots.add(at as usize)).chunk();
-            (*table.at(((chunk.addr() - base) >> RUN_SHIFT) as u32)).owner()
+            (*table.at(((chunk.addr() - base) >> RUN_SHIFT) as u32)).shelf()
         };
-        let first = (count > 0).then(|| owner_of(0)).filter(|owner| !owner.is_null())?;
-        (1..count).all(|at| owner_of(at) == first).then_some(first)
+        let first = (count > 0).then(|| shelf_of(0)).filter(|shelf| !shelf.is_null())?;
+        if !(1..count).all(|at| shelf_of(at) == first) {
+            return None;
+        }
+        let shelf = first.cast::<Shelf<S>>();
+        // SAFETY: a shelf of one of this arena's caches.
+        let left = unsafe { (*ThreadCache::of_shelf(shelf, index)).is_left() };
+        (!left).then_some(shelf)
     }
 
     /// Puts a shelf's foreign chunks back into their pools.

@@ -36,18 +36,21 @@
 //! and the fast path needs no stack frame.
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
+use core::mem::offset_of;
+use core::ptr::{NonNull, null_mut, with_exposed_provenance_mut, without_provenance_mut};
 use core::sync::atomic::Ordering::Relaxed;
 
-use mallocer_core::Table;
+use mallocer_core::{Ladder, MAX_SLABS, SMALL_BYTES, Table};
 
 use crate::cache::ThreadCache;
-use crate::descriptor::Tag;
-use crate::heap::LARGEST_SHELVED;
-use crate::local::{Lane, used_last};
+use crate::descriptor::{RUN, RUN_SHIFT, Tag};
+use crate::heap::{Heap, LARGEST_SHELVED};
+use crate::local::{Lane, Used, used_last};
+use crate::magazine::Magazine;
 use crate::place::{CHECKED, Found, Place};
 use crate::pool::Bare;
 use crate::primitive::AtomicU64;
+use crate::shelf::{SHELF_BYTES, Shelf};
 
 /// Chunks of fewer bytes have no room for a mark.
 pub(crate) const MARK_BYTES: usize = size_of::<u64>();
@@ -56,52 +59,244 @@ pub(crate) const MARK_BYTES: usize = size_of::<u64>();
 /// so large that neighbours hardly share a cache line.
 pub(crate) const COMMON_BYTES: usize = 1024;
 
-/// What the fast paths of a shared arena read.
+/// What the fast paths of a shared arena read: what a free reads is in the first cache line.
 #[repr(C, align(64))]
 pub(crate) struct Front {
-    /// The arena's tag, as a number. A release changes it, so that every thread notices.
-    pub(crate) tag: AtomicU64,
-    pub(crate) place: Place,
-    pub(crate) lookup: *const Table,
-    /// Alignment that every slab has.
-    pub(crate) alignment: usize,
-    pub(crate) key: u64,
+    pub(crate) finder: Finder,
     /// The first slab whose pools all threads share.
-    pub(crate) common: usize,
+    common: u32,
+    /// Alignment that every slab has.
+    alignment: u32,
+    lookup: *const Table,
+    /// For a size of up to [`SMALL_BYTES`], at `(size + 7) / 8`: how far behind the head of a
+    /// cache the magazine is that serves it. Sizes that share an entry and no slab are led to
+    /// the last shelf, which never has a chunk.
+    small: [u16; SMALL_ENTRIES],
 }
 
-const _: () = assert!(cfg!(mallocer_loom) || size_of::<Front>() == 64);
+const SMALL_ENTRIES: usize = SMALL_BYTES / 8 + 1;
 
-impl Front {
+const _: () = assert!(cfg!(mallocer_loom) || offset_of!(Front, small) == 64);
+
+/// The most bytes of a cache, from its head to behind its last shelf.
+const MOST_CACHE_BYTES: usize = (MAX_SLABS + 2) * SHELF_BYTES;
+const _: () = assert!(MOST_CACHE_BYTES <= u16::MAX as usize);
+
+/// What finding a chunk of an arena takes.
+#[repr(C)]
+pub(crate) struct Finder {
+    /// The arena's tag, as a number. A release changes it, so that every thread notices.
+    tag: AtomicU64,
+    pub(crate) place: Place,
+    pub(crate) key: u64,
+    /// Bytes of a cache, from its head to behind its last shelf.
+    cache_bytes: usize,
+}
+
+// SAFETY: the tag is atomic, and the rest is never written.
+unsafe impl Sync for Finder {}
+// SAFETY: as above.
+unsafe impl Send for Finder {}
+
+impl Finder {
+    /// Finds nothing: no thread has used an arena with this tag.
+    pub(crate) const fn nowhere(tag: Tag) -> Finder {
+        let place = Place { base: null_mut(), bytes: 0, descriptors: null_mut() };
+        Finder { tag: AtomicU64::new(tag.as_number()), place, key: 0, cache_bytes: 0 }
+    }
+
     #[inline(always)]
     pub(crate) fn tag(&self) -> u64 {
         self.tag.load(Relaxed)
+    }
+
+    /// The cache of a thread that used this arena last.
+    #[inline(always)]
+    fn cache(&self, used: Used) -> Option<*mut ThreadCache> {
+        // A tag that equals the arena's proves that the cache is one of it.
+        (used.tag == self.tag()).then_some(used.cache)
+    }
+
+    /// Whether that is a shelf of this cache, of the arena.
+    #[inline(always)]
+    fn is_of(&self, shelf: *mut (), cache: *mut ThreadCache) -> bool {
+        shelf.addr().wrapping_sub(cache.addr()) < self.cache_bytes
+    }
+
+    /// Finds the live chunk at `address` and its shelf, for a thread that used this arena
+    /// last: if it is of a pool of the thread's own, or of one that all threads share.
+    ///
+    /// That a descriptor leads to a shelf of this thread says what its tag would: the pool is
+    /// alive and of this arena. So the tag is looked at only where it leads to one of each
+    /// cache.
+    #[inline(always)]
+    pub(crate) fn find(&self, used: Used, address: usize) -> Option<Ready> {
+        let cache = self.cache(used)?;
+        let Place { base, bytes, descriptors } = self.place;
+        let offset = address.wrapping_sub(base.addr());
+        if CHECKED && offset >= bytes {
+            return None;
+        }
+        // SAFETY: the offset is within the reservation, so the run has a descriptor. A pool of
+        // this arena fills the run, so it says where chunks begin in it, and how many of them
+        // were handed out: those may be read. Both ways lead to a shelf of the cache.
+        unsafe {
+            let descriptor = descriptors.add(offset >> RUN_SHIFT);
+            let shelf = (*descriptor).shelf();
+            let shelf = if self.is_of(shelf, cache) {
+                cache.with_addr(shelf.addr())
+            } else {
+                let distance = common_distance(shelf)?;
+                if (*descriptor).tag().as_number() != used.tag {
+                    return None;
+                }
+                cache.byte_add(distance)
+            };
+            let within = address % RUN;
+            if CHECKED && (within >= (*descriptor).handed() || !(*descriptor).begins(within)) {
+                return None;
+            }
+            // As `base.with_addr(address)`, which costs a register and a sum here: the
+            // reservation has exposed its provenance.
+            let chunk = with_exposed_provenance_mut(address);
+            let ready = Ready { shelf: shelf.cast(), chunk, key: self.key };
+            (!may_have_mark(chunk, self.key)).then_some(ready)
+        }
+    }
+}
+
+/// How a descriptor leads to the shelf of the slab at `index` in each cache: by its distance
+/// from the head.
+pub(crate) fn common_shelf(index: usize) -> *mut () {
+    without_provenance_mut((index + 1) * SHELF_BYTES)
+}
+
+/// The distance again; `None` of a shelf of one cache, and of null.
+#[inline(always)]
+fn common_distance(shelf: *mut ()) -> Option<usize> {
+    let distance = shelf.addr();
+    (distance.wrapping_sub(1) < MOST_CACHE_BYTES).then_some(distance)
+}
+
+/// A live chunk, and the shelf of this thread that it goes to when it is freed.
+#[derive(Clone, Copy)]
+pub(crate) struct Ready {
+    shelf: *mut Shelf<Bare>,
+    chunk: *mut u8,
+    key: u64,
+}
+
+impl Ready {
+    /// Frees the chunk; `false` if there is no room for it at hand.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn free(self) -> bool {
+        // SAFETY: the caller's promise; the chunk is the arena's to write then.
+        unsafe {
+            let pushed = (*self.shelf).magazine.push(Bare(self.chunk));
+            if pushed {
+                set_mark(self.chunk, self.key);
+            }
+            pushed
+        }
+    }
+
+    /// Whether it can have been allocated for `size` bytes at the alignment of its slab.
+    ///
+    /// # Safety
+    ///
+    /// As [`free`](Ready::free).
+    #[inline(always)]
+    pub(crate) unsafe fn serves(self, size: usize) -> bool {
+        // SAFETY: passed on.
+        unsafe { (*self.shelf).magazine.serves(size) }
+    }
+}
+
+impl Front {
+    pub(crate) fn new(
+        tag: Tag,
+        place: Place,
+        ladder: &Ladder,
+        heap: &Heap<Bare>,
+        key: u64,
+    ) -> Front {
+        let lookup = ladder.lookup();
+        let small = core::array::from_fn(|at| {
+            let (least, most) = ((at * 8).saturating_sub(7), at * 8);
+            let index = lookup.first_at_least(most);
+            let shelf = if lookup.first_at_least(least) == index { index } else { heap.shelved };
+            ((shelf + 1) * SHELF_BYTES) as u16
+        });
+        let cache_bytes = (heap.shelved + 2) * SHELF_BYTES;
+        Front {
+            finder: Finder { tag: AtomicU64::new(tag.as_number()), place, key, cache_bytes },
+            common: heap.common as u32,
+            // A chunk is at most 1 TiB, but nobody aligns by the ladder beyond this.
+            alignment: u32::try_from(ladder.alignment()).unwrap_or(1 << 31),
+            lookup,
+            small,
+        }
+    }
+
+    /// Gives the arena another tag: it was released.
+    pub(crate) fn set_tag(&self, tag: Tag) {
+        self.finder.tag.store(tag.as_number(), Relaxed);
+    }
+
+    /// The slab that serves `size` bytes at the ladder's own alignment.
+    pub(crate) fn first_at_least(&self, size: usize) -> usize {
+        // SAFETY: the lookup table lives as long as the arena's ladder.
+        unsafe { (*self.lookup).first_at_least(size) }
+    }
+
+    /// Whether every slab is a multiple of `align`.
+    #[inline(always)]
+    pub(crate) fn is_aligned(&self, align: usize) -> bool {
+        align <= self.alignment as usize
+    }
+
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> u64 {
+        self.finder.tag()
     }
 
     /// The calling thread's cache in this arena, if it used the arena last. Only this may be
     /// passed to the other methods.
     #[inline(always)]
     pub(crate) fn cache(&self, lane: Lane) -> Option<*mut ThreadCache> {
-        let last = used_last(lane);
-        // A tag that equals the arena's proves that the cache is one of it.
-        (last.tag == self.tag()).then_some(last.cache)
+        self.finder.cache(used_last(lane))
     }
 
     /// Takes a chunk off one of this cache's magazines.
     #[inline(always)]
     pub(crate) fn alloc(&self, cache: *mut ThreadCache, layout: Layout) -> Option<NonNull<[u8]>> {
-        if layout.align() > self.alignment || layout.size() > LARGEST_SHELVED {
+        if !self.is_aligned(layout.align()) {
             return None;
         }
-        // SAFETY: the lookup table lives as long as the arena's ladder; the cache is this
-        // thread's, and every index that such a size leads to has a shelf.
+        self.alloc_size(cache, layout.size())
+    }
+
+    /// The same, at the alignment that every slab has.
+    #[inline(always)]
+    pub(crate) fn alloc_size(&self, cache: *mut ThreadCache, size: usize) -> Option<NonNull<[u8]>> {
+        let offset = if size <= SMALL_BYTES {
+            // SAFETY: so there is such an entry.
+            unsafe { *self.small.get_unchecked((size + 7) >> 3) as usize }
+        } else if size <= LARGEST_SHELVED {
+            (self.first_at_least(size) + 1) * SHELF_BYTES
+        } else {
+            return None;
+        };
+        // SAFETY: the cache is this thread's, and every such size leads to a magazine of it.
         unsafe {
-            let lookup = &*self.lookup;
-            let index = lookup.first_at_least(layout.size());
-            let shelves = ThreadCache::shelves(cache);
-            let Bare(chunk) = (*shelves.magazine(index)).pop()?;
+            let magazine = cache.byte_add(offset).cast::<Magazine<Bare>>();
+            let Bare(chunk) = (*magazine).pop()?;
             clear_mark(chunk);
-            let len = *lookup.slabs.get_unchecked(index);
+            let len = *(*self.lookup).slabs.get_unchecked(offset / SHELF_BYTES - 1);
             Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len))
         }
     }
@@ -117,36 +312,75 @@ impl Front {
         }
         // SAFETY: as in `alloc`.
         unsafe {
-            let index = (*self.lookup).first_at_least(layout.size());
+            let index = self.first_at_least(layout.size());
             let fetched = (*ThreadCache::shelves::<Bare>(cache).at(index)).fetch();
             fetched.then(|| self.alloc(cache, layout)).flatten()
         }
     }
 
-    /// Puts the chunk at `address` on a shelf of this cache; `false` if that cannot be
-    /// done here, or there is no such chunk.
+    /// Frees the chunk at `address`, if the calling thread used the arena last, the chunk is
+    /// live, its thread's own or everybody's, and there is room for it at hand.
     #[inline(always)]
-    pub(crate) fn free(&self, cache: *mut ThreadCache, address: usize) -> bool {
-        let Some(found) = self.find(address) else { return false };
-        // SAFETY: found live in this arena, and the cache is this thread's.
-        unsafe { self.push(cache, found) }
+    pub(crate) fn free_ready(&self, lane: Lane, address: usize) -> bool {
+        // SAFETY: the shelf is this thread's.
+        self.finder.find(used_last(lane), address).is_some_and(|ready| unsafe { ready.free() })
     }
 
     /// The same, if the chunk can have been allocated for `layout`.
     #[inline(always)]
-    pub(crate) fn free_sized(
+    pub(crate) fn free_ready_sized(&self, lane: Lane, address: usize, layout: Layout) -> bool {
+        let ready = self.finder.find(used_last(lane), address);
+        ready.is_some_and(|ready| self.free_sized(ready, layout))
+    }
+
+    /// Frees a chunk that was found for this thread, if it can have been allocated for
+    /// `layout` and there is room.
+    #[inline(always)]
+    pub(crate) fn free_sized(&self, ready: Ready, layout: Layout) -> bool {
+        // SAFETY: the shelf is this thread's.
+        unsafe { ready.serves(layout.size()) && self.is_aligned(layout.align()) && ready.free() }
+    }
+
+    /// Puts the chunk at `address` on a shelf of this cache, whosever pool it is of; `false` if
+    /// that cannot be done here, or there is no such chunk. An `align` of 0 says that the
+    /// layout is not known.
+    pub(crate) fn free(
         &self,
         cache: *mut ThreadCache,
         address: usize,
-        layout: Layout,
+        size: usize,
+        align: usize,
     ) -> bool {
         let Some(found) = self.find(address) else { return false };
         // SAFETY: found live in this arena, so its slab has a shelf, of this thread.
         unsafe {
-            let slab = (*found.descriptor).slab as usize;
-            (*ThreadCache::shelves::<Bare>(cache).magazine(slab)).serves(layout.size())
-                && layout.align() <= self.alignment
-                && self.push(cache, found)
+            let index = (*found.descriptor).slab as usize;
+            let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
+            let fits = align == 0 || (*shelf).magazine.serves(size) && self.is_aligned(align);
+            fits && self.push(cache, found)
+        }
+    }
+
+    /// Puts a chunk on a shelf of this cache; `false` if there is no room.
+    ///
+    /// # Safety
+    ///
+    /// The chunk was found live in this arena, and the cache is this thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
+        // SAFETY: the caller's promise: so the chunk's slab has a shelf (for extents it has no
+        // room), and the chunk is the arena's to write.
+        unsafe {
+            let shelf = ThreadCache::shelves(cache).at((*found.descriptor).slab as usize);
+            let pushed = if self.is_own(found, cache) {
+                (*shelf).magazine.push(Bare(found.chunk))
+            } else {
+                (*shelf).push_foreign(Bare(found.chunk))
+            };
+            if pushed {
+                set_mark(found.chunk, self.finder.key);
+            }
+            pushed
         }
     }
 
@@ -163,8 +397,9 @@ impl Front {
         // SAFETY: found live in this arena, so its slab has a shelf, of this thread.
         unsafe {
             let shelf = ThreadCache::shelves::<Bare>(cache).at((*found.descriptor).slab as usize);
-            let fits = align == 0 || (*shelf).magazine.serves(size) && align <= self.alignment;
-            fits && self.is_own(found, cache) && (*shelf).store() && self.push(cache, found)
+            let fits = align == 0 || (*shelf).magazine.serves(size) && self.is_aligned(align);
+            let stored = fits && self.is_own(found, cache) && (*shelf).store();
+            stored && (Ready { shelf, chunk: found.chunk, key: self.finder.key }).free()
         }
     }
 
@@ -173,7 +408,8 @@ impl Front {
     pub(crate) fn is_own(&self, found: Found, cache: *mut ThreadCache) -> bool {
         // SAFETY: the descriptor of a live chunk of this arena.
         unsafe {
-            (*found.descriptor).owner() == cache || (*found.descriptor).slab as usize >= self.common
+            self.finder.is_of((*found.descriptor).shelf(), cache)
+                || u32::from((*found.descriptor).slab) >= self.common
         }
     }
 
@@ -183,38 +419,27 @@ impl Front {
         // SAFETY: the place is the reservation's. A chunk that is out of its pool may be
         // read, and those under this tag are long enough for a mark.
         unsafe {
-            let found = self.place.find_handed(Tag::from_number(self.tag()), address)?;
-            (!has_mark(found.chunk, self.key)).then_some(found)
-        }
-    }
-
-    /// Puts a chunk on a shelf of this cache; `false` if there is no room.
-    ///
-    /// # Safety
-    ///
-    /// The chunk was found live in this arena, and the cache is this thread's.
-    #[inline(always)]
-    pub(crate) unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
-        // SAFETY: the caller's promise: so the chunk's slab has a shelf (for extents it has no
-        // room), and the chunk is the arena's to write.
-        unsafe {
-            let index = (*found.descriptor).slab as usize;
-            let shelf = ThreadCache::shelves(cache).at(index);
-            let pushed = if self.is_own(found, cache) {
-                (*shelf).magazine.push(Bare(found.chunk))
-            } else {
-                (*shelf).push_foreign(Bare(found.chunk))
-            };
-            if pushed {
-                set_mark(found.chunk, self.key);
-            }
-            pushed
+            let found = self.finder.place.find_handed(Tag::from_number(self.tag()), address)?;
+            (!has_mark(found.chunk, self.finder.key)).then_some(found)
         }
     }
 }
 
-/// Looks at the upper half first: a program that has just written two halves of the word
-/// would make a load of the whole wait for both stores to leave the processor.
+/// Whether the first half of a chunk's mark is there: for all but one in 2³² chunks, whether
+/// all of it is. A program writes a word whole or its first half first, so that a load of that
+/// half need not wait for two stores to leave the processor.
+///
+/// # Safety
+///
+/// The chunk is out of its pool and has room for a mark.
+#[inline(always)]
+pub(crate) unsafe fn may_have_mark(chunk: *mut u8, key: u64) -> bool {
+    let mark = key ^ chunk.addr() as u64;
+    // SAFETY: the caller's promise.
+    CHECKED && unsafe { chunk.cast::<u32>().read_unaligned() } == mark as u32
+}
+
+/// Whether the chunk carries its mark.
 ///
 /// # Safety
 ///
@@ -223,11 +448,7 @@ impl Front {
 pub(crate) unsafe fn has_mark(chunk: *mut u8, key: u64) -> bool {
     let mark = key ^ chunk.addr() as u64;
     // SAFETY: the caller's promise.
-    unsafe {
-        CHECKED
-            && chunk.add(4).cast::<u32>().read_unaligned() == (mark >> 32) as u32
-            && chunk.cast::<u64>().read_unaligned() == mark
-    }
+    unsafe { may_have_mark(chunk, key) && chunk.cast::<u64>().read_unaligned() == mark }
 }
 
 /// # Safety

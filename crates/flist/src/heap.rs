@@ -22,6 +22,7 @@ use mallocer_core::{
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, Tag};
+use crate::front::common_shelf;
 use crate::leaving::Leaving;
 use crate::locate::Home;
 use crate::magazine::MagazineBounds;
@@ -369,6 +370,15 @@ impl<S: Slot> Heap<S> {
             pool.write(Pool::new(start, states, stride, index as u16, runs, count, cache));
             (*pool).fresh = fresh;
             (*pool).home = self.home();
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            // Without magazines no fast path is to take the pool for its own.
+            let known = if index < self.exact {
+                ptr::null_mut()
+            } else if index >= self.common {
+                common_shelf(index)
+            } else {
+                shelf.cast()
+            };
             for run in span.first..span.end() {
                 let descriptor = table.at(run);
                 (*descriptor).start = start.as_ptr();
@@ -377,7 +387,8 @@ impl<S: Slot> Heap<S> {
                 (*descriptor).pool = pool;
                 (*descriptor).runs = size as u32;
                 (*descriptor).slab = index as u16;
-                (*descriptor).set_owner(cache);
+                (*descriptor).set_shelf(known);
+                (*descriptor).set_lead((run - span.first) as usize * RUN % stride);
                 (*descriptor).set_handed(0);
                 (*descriptor).set_tag(tag);
             }
@@ -399,7 +410,6 @@ impl<S: Slot> Heap<S> {
             slab.ready += ready;
             slab.free += ready;
             slab.heap += charged;
-            let shelf = ThreadCache::shelves::<S>(cache).at(index);
             (*shelf).own(pool);
         }
         Ok(pool)

@@ -45,10 +45,10 @@ impl Front {
         // thread's. What is on a shelf are live extents of this arena.
         unsafe {
             // Extents are on the shelf of their own length, not of what was asked for.
-            let index = (*self.lookup).first_at_least(bytes);
+            let index = self.first_at_least(bytes);
             let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
             let Bare(chunk) = (*shelf).pop_foreign(|Bare(chunk)| {
-                let found = self.place.find(Tag::from_number(self.tag()), chunk.addr());
+                let found = self.finder.place.find(Tag::from_number(self.tag()), chunk.addr());
                 found.is_some_and(|found| {
                     (*found.descriptor).pool.is_null()
                         && (*found.descriptor).extent_bytes() == bytes
@@ -72,9 +72,9 @@ impl Front {
         // SAFETY: the place is the reservation's; what is found live may be read, and is this
         // arena's to write once it is freed. The cache is this thread's.
         unsafe {
-            let found = self.place.find(Tag::from_number(self.tag()), address);
+            let found = self.finder.place.find(Tag::from_number(self.tag()), address);
             let Some(Found { descriptor, chunk, .. }) = found else { return false };
-            if !(*descriptor).pool.is_null() || has_mark(chunk, self.key) {
+            if !(*descriptor).pool.is_null() || has_mark(chunk, self.finder.key) {
                 return false;
             }
             let fits = align == 0
@@ -82,7 +82,7 @@ impl Front {
             let shelf = ThreadCache::shelves::<Bare>(cache).at((*descriptor).slab as usize);
             let kept = fits && (*shelf).push_foreign(Bare(chunk));
             if kept {
-                set_mark(chunk, self.key);
+                set_mark(chunk, self.finder.key);
             }
             kept
         }

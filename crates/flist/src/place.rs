@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use mallocer_core::Ladder;
 
-use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
+use crate::descriptor::{Descriptor, RUN, RUN_SHIFT, Tag};
 use crate::heap::Heap;
 use crate::misuse;
 use crate::pool::{LIVE, Slot, locate};
@@ -83,7 +83,7 @@ impl Place {
         // SAFETY: passed on. The state may be written by another thread at this moment only
         // if the program frees a chunk twice at once.
         unsafe {
-            let (found, _) = self.find_any(tag, address)?;
+            let found = self.find_any(tag, address)?;
             let live = !CHECKED || AtomicU8::from_ptr(found.state).load(Relaxed) == LIVE;
             live.then_some(found)
         }
@@ -98,18 +98,18 @@ impl Place {
     pub(crate) unsafe fn find_handed(self, tag: Tag, address: usize) -> Option<Found> {
         // SAFETY: passed on; found, so its descriptor is one.
         unsafe {
-            let (found, index) = self.find_any(tag, address)?;
-            (index < (*found.descriptor).handed() as usize).then_some(found)
+            let found = self.find_any(tag, address)?;
+            (!CHECKED || address % RUN < (*found.descriptor).handed()).then_some(found)
         }
     }
 
-    /// Finds the place of a chunk that begins at `address`, and its number in its pool.
+    /// Finds the place of a chunk that begins at `address`.
     ///
     /// # Safety
     ///
     /// As [`find`](Place::find).
     #[inline(always)]
-    unsafe fn find_any(self, tag: Tag, address: usize) -> Option<(Found, usize)> {
+    unsafe fn find_any(self, tag: Tag, address: usize) -> Option<Found> {
         let offset = address.wrapping_sub(self.base.addr());
         if CHECKED && offset >= self.bytes {
             return None;
@@ -125,7 +125,7 @@ impl Place {
             }
             if !CHECKED {
                 let chunk = self.base.with_addr(address);
-                return Some((Found { descriptor, chunk, state: core::ptr::null_mut() }, 0));
+                return Some(Found { descriptor, chunk, state: core::ptr::null_mut() });
             }
             let start = (*descriptor).start.addr();
             let (index, exact) = locate(address - start, (*descriptor).reciprocal);
@@ -134,7 +134,7 @@ impl Place {
             }
             let state = (*descriptor).states.add(index);
             let chunk = self.base.with_addr(address);
-            Some((Found { descriptor, chunk, state }, index))
+            Some(Found { descriptor, chunk, state })
         }
     }
 }

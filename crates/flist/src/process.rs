@@ -16,13 +16,14 @@
 use core::alloc::Layout;
 use core::fmt::{self, Write};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
 
 use mallocer_core::{AllocError, Budget, Config, Info, MAX_CAPACITY, Misuse, SlabUse};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, Tag};
-use crate::front::Front;
+use crate::front::{Finder, Front};
 use crate::hardened::Hardened;
 use crate::local::{Lane, used_last};
 use crate::once::Once;
@@ -33,7 +34,10 @@ use crate::sharing::{Sharing, zero_if};
 use crate::statistics::{Block, Statistics};
 
 /// A number that is no arena's tag, and not that of a thread that used none.
-const NOT_OPEN: u64 = Tag::new(0, Kind::Live).as_number();
+const NOT_OPEN: Tag = Tag::new(0, Kind::Live);
+
+/// What a heap is found by that is not open.
+static NOWHERE: Finder = Finder::nowhere(NOT_OPEN);
 
 /// One heap of flist's for the whole process, for a `static`.
 ///
@@ -57,6 +61,9 @@ const NOT_OPEN: u64 = Tag::new(0, Kind::Live).as_number();
 pub struct Process {
     /// The heap's tag, as a number, once it is open.
     tag: AtomicU64,
+    /// What frees read of it, for who cannot know whether it is open: as long as it is not,
+    /// and as long as it is hardened, [`NOWHERE`].
+    finder: AtomicPtr<Finder>,
     heap: Once<Sharing>,
     entered: AtomicBool,
     config: fn() -> Config,
@@ -72,7 +79,8 @@ impl Process {
     /// but without a capacity. `config` must not use the heap. Misuse is passed to `tell`.
     pub const fn new(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process {
         Process {
-            tag: AtomicU64::new(NOT_OPEN),
+            tag: AtomicU64::new(NOT_OPEN.as_number()),
+            finder: AtomicPtr::new(ptr::from_ref(&NOWHERE).cast_mut()),
             heap: Once::new(),
             entered: AtomicBool::new(false),
             config,
@@ -123,6 +131,7 @@ impl Process {
             Sharing::new(&(self.config)(), Budget::UNLIMITED, Lane::Process, self.tell).ok()
         })?;
         if self.hardened.get().is_none() {
+            self.finder.store(ptr::from_ref(&heap.front.finder).cast_mut(), Release);
             self.tag.store(heap.front.tag(), Relaxed);
         }
         if !self.entered.swap(true, Relaxed) {
@@ -147,6 +156,12 @@ impl Process {
             .then(|| unsafe { (&self.heap.get_unchecked().front, last.cache) })
     }
 
+    #[inline(always)]
+    fn finder(&'static self) -> &'static Finder {
+        // SAFETY: it leads to a static, or into the heap, which was made and stays.
+        unsafe { &*self.finder.load(Acquire) }
+    }
+
     /// Allocates a chunk; `None` if there is no memory, or no slab is large enough.
     #[inline(always)]
     pub fn alloc(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
@@ -154,6 +169,30 @@ impl Process {
             Some(chunk) => Some(chunk),
             None => self.alloc_slow(layout, false),
         }
+    }
+
+    /// A chunk of at least `size` bytes, at the alignment that every slab has, if this thread
+    /// has one at hand: in a few instructions. Who gets none asks [`alloc`](Process::alloc).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use core::alloc::Layout;
+    /// use mallocer_core::Config;
+    /// use mallocer_flist::{Process, abort};
+    ///
+    /// static HEAP: Process = Process::new(Config::default, abort);
+    ///
+    /// assert!(HEAP.alloc_at_hand(72).is_none());
+    /// let chunk = HEAP.alloc(Layout::new::<[u64; 9]>()).unwrap();
+    /// // SAFETY: allocated above, and not used afterwards.
+    /// assert!(unsafe { HEAP.free_at_hand(chunk.cast().as_ptr()) });
+    /// assert_eq!(HEAP.alloc_at_hand(72), Some(chunk));
+    /// ```
+    #[inline(always)]
+    pub fn alloc_at_hand(&'static self, size: usize) -> Option<NonNull<[u8]>> {
+        let (front, cache) = self.fast()?;
+        front.alloc_size(cache, size)
     }
 
     /// The same, all of it zero.
@@ -208,10 +247,26 @@ impl Process {
     /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
     #[inline(always)]
     pub unsafe fn free(&'static self, operation: &'static str, chunk: *mut u8) {
-        let address = chunk.addr();
-        if !self.fast().is_some_and(|(front, cache)| front.free(cache, address)) {
-            self.free_slow(operation, address, 0, 0);
+        // SAFETY: passed on.
+        unsafe {
+            if !self.free_at_hand(chunk) {
+                self.free_slow(operation, chunk.addr(), 0, 0);
+            }
         }
+    }
+
+    /// Frees a chunk if that is a matter of a few instructions: if it is of this thread's own
+    /// pools, and there is room for it at hand. `false` says that nothing was done, and that
+    /// the chunk, or whatever it is, is to be passed to [`free`](Process::free).
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
+    #[inline(always)]
+    pub unsafe fn free_at_hand(&'static self, chunk: *mut u8) -> bool {
+        let ready = self.finder().find(used_last(Lane::Process), chunk.addr());
+        // SAFETY: the shelf is this thread's.
+        ready.is_some_and(|ready| unsafe { ready.free() })
     }
 
     /// Frees a chunk of which the layout is known. A wrong one is misuse.
@@ -227,14 +282,17 @@ impl Process {
         layout: Layout,
     ) {
         let address = chunk.addr();
-        let fast = self.fast();
-        if !fast.is_some_and(|(front, cache)| front.free_sized(cache, address, layout)) {
+        let ready = self.finder().find(used_last(Lane::Process), address);
+        // SAFETY: a chunk of this heap was found, so it was made.
+        let freed = ready.is_some_and(|ready| unsafe {
+            self.heap.get_unchecked().front.free_sized(ready, layout)
+        });
+        if !freed {
             self.free_slow(operation, address, layout.size(), layout.align());
         }
     }
 
     /// As [`Sharing::free_slow`].
-    #[cold]
     #[inline(never)]
     fn free_slow(
         &'static self,

@@ -13,7 +13,7 @@ use core::ptr::{self, NonNull};
 use mallocer_core::AllocError;
 
 use crate::cache::{ANYONE, ThreadCache};
-use crate::descriptor::RUN_SHIFT;
+use crate::descriptor::{RUN, RUN_SHIFT};
 use crate::hardened::shuffle;
 use crate::heap::Heap;
 use crate::magazine::magazine_bytes;
@@ -177,7 +177,8 @@ impl<S: Slot> Heap<S> {
             let table = self.table();
             let run_of = |chunk: u32| ((chunk as usize * (*pool).stride) >> RUN_SHIFT) as u32;
             for run in run_of(old)..=run_of(new - 1) {
-                (*table.at((*pool).first_run + run)).set_handed(new);
+                let handed = new as usize * (*pool).stride - run as usize * RUN;
+                (*table.at((*pool).first_run + run)).set_handed(handed);
             }
         }
     }
@@ -291,8 +292,11 @@ impl<S: Slot> Heap<S> {
             (*pool).owner = cache;
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
             (*shelf).own(pool);
+            if index >= self.common {
+                return;
+            }
             for run in (*pool).first_run..(*pool).first_run + (*pool).runs {
-                (*table.at(run)).set_owner(cache);
+                (*table.at(run)).set_shelf(shelf.cast());
             }
         }
     }

@@ -136,6 +136,8 @@ impl Reservation {
         // SAFETY: both offsets are within what was reserved. Fresh memory is zero, and
         // that is a valid descriptor.
         let (descriptors, base) = unsafe { (start.add(gap), start.add(base_offset)) };
+        // For the fast path of a free.
+        base.as_ptr().expose_provenance();
         Some(Reservation {
             base,
             runs: runs as u32,

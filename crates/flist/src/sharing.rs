@@ -18,7 +18,6 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, MisuseKind};
 
@@ -34,7 +33,6 @@ use crate::misuse;
 use crate::os;
 use crate::place::{Found, Place};
 use crate::pool::{Bare, LIVE, OS_PAGE};
-use crate::primitive::AtomicU64;
 use crate::registry::{Links, begin_thread};
 use crate::reservation::Reservation;
 
@@ -75,18 +73,13 @@ impl Sharing {
         let mut heap = Heap::new(config, id, budget.clone(), LIVE);
         heap.exact = ladder.slabs().partition_point(|&slab| slab < MARK_BYTES).min(heap.pooled);
         heap.common = ladder.slabs().partition_point(|&slab| slab < COMMON_BYTES);
-        let front = Front {
-            common: heap.common,
-            tag: AtomicU64::new(Tag::new(id, Kind::Live).as_number()),
-            place: Place {
-                base: reservation.base().as_ptr(),
-                bytes: reservation.bytes(),
-                descriptors: reservation.descriptors().0,
-            },
-            lookup: ladder.lookup(),
-            alignment: ladder.alignment(),
-            key: os::random() | 1 << 63,
+        let place = Place {
+            base: reservation.base().as_ptr(),
+            bytes: reservation.bytes(),
+            descriptors: reservation.descriptors().0,
         };
+        let (tag, key) = (Tag::new(id, Kind::Live), os::random() | 1 << 63);
+        let front = Front::new(tag, place, &ladder, &heap, key);
         let (heap, links) = (Lock::new(heap), UnsafeCell::new(Links::NONE));
         Ok(Sharing { front, lane, tell, ladder, budget, heap, links })
     }
@@ -116,8 +109,7 @@ impl Sharing {
     /// Frees the chunk at `address`. Misuse is told as one of `operation`.
     #[inline(always)]
     pub(crate) fn free(&self, lane: Lane, operation: &'static str, address: usize) {
-        let cache = self.front.cache(lane);
-        if !cache.is_some_and(|cache| self.front.free(cache, address)) {
+        if !self.front.free_ready(lane, address) {
             self.free_slow(operation, address, 0, 0);
         }
     }
@@ -131,8 +123,7 @@ impl Sharing {
         address: usize,
         layout: Layout,
     ) {
-        let cache = self.front.cache(lane);
-        if !cache.is_some_and(|cache| self.front.free_sized(cache, address, layout)) {
+        if !self.front.free_ready_sized(lane, address, layout) {
             self.free_slow(operation, address, layout.size(), layout.align());
         }
     }
@@ -288,17 +279,16 @@ impl Sharing {
         // SAFETY: the place is the reservation's. A chunk that is out of its pool may be
         // read, and those under the arena's own tag are long enough for a mark.
         unsafe {
-            if let Some(found) = self.front.place.find(tag, address) {
-                let freed = has_mark(found.chunk, self.front.key);
+            if let Some(found) = self.front.finder.place.find(tag, address) {
+                let freed = has_mark(found.chunk, self.front.finder.key);
                 return if freed { Err(true) } else { Ok(found) };
             }
-            self.front.place.find(Tag::new(tag.owner(), Kind::Exact), address).ok_or(false)
+            self.front.finder.place.find(Tag::new(tag.owner(), Kind::Exact), address).ok_or(false)
         }
     }
 
-    /// Frees a chunk whose magazine is full, or that has none; or tells what is wrong with
-    /// it. An `align` of 0 says that the layout is not known.
-    #[cold]
+    /// Frees a chunk of another cache's pool, whose magazine is full, or that has none; or
+    /// tells what is wrong with it. An `align` of 0 says that the layout is not known.
     #[inline(never)]
     pub(crate) fn free_slow(
         &self,
@@ -307,6 +297,17 @@ impl Sharing {
         size: usize,
         align: usize,
     ) {
+        if let Some(cache) = self.front.cache(self.lane)
+            && self.front.free(cache, address, size, align)
+        {
+            return;
+        }
+        self.free_slower(operation, address, size, align);
+    }
+
+    /// The same, once the fast path of all chunks has refused.
+    #[inline(never)]
+    fn free_slower(&self, operation: &'static str, address: usize, size: usize, align: usize) {
         let thread = self.thread();
         if let Some(cache) = self.front.cache(self.lane)
             && (self.front.free_to_depot(cache, address, size, align)
@@ -365,7 +366,7 @@ impl Sharing {
                 pushed = push();
             }
             if pushed {
-                set_mark(found.chunk, self.front.key);
+                set_mark(found.chunk, self.front.finder.key);
             } else {
                 heap.put_chunk(chunk, index);
             }
@@ -433,8 +434,8 @@ impl Sharing {
             let slab = (*found.descriptor).slab as usize;
             let len = (*found.descriptor).chunk_len();
             // At a further alignment a chunk may be an extent where a slab would do.
-            let same = if align <= self.front.alignment {
-                (*self.front.lookup).first_at_least(size) == slab
+            let same = if self.front.is_aligned(align) {
+                self.front.first_at_least(size) == slab
             } else {
                 misuse::fits(&self.heap.lock(), &*found.descriptor, found.chunk.addr(), size, align)
             };
@@ -489,7 +490,7 @@ impl Sharing {
 
     /// Whether `address` lies where this process's arenas have their chunks.
     pub(crate) fn may_hold(&self, address: usize) -> bool {
-        address.wrapping_sub(self.front.place.base.addr()) < self.front.place.bytes
+        address.wrapping_sub(self.front.finder.place.base.addr()) < self.front.finder.place.bytes
     }
 
     /// Gives empty memory back to the system, also what this thread's magazines hold;
@@ -518,7 +519,7 @@ impl Sharing {
         heap.id = next_id();
         // SAFETY: passed on.
         unsafe { heap.release() };
-        self.front.tag.store(Tag::new(heap.id, Kind::Live).as_number(), Relaxed);
+        self.front.set_tag(Tag::new(heap.id, Kind::Live));
     }
 
     /// Flushes what a thread that ends has here; returns misuse that is found by it.

@@ -19,6 +19,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::cache::ThreadCache;
 use crate::magazine::Magazine;
 use crate::pool::{Pool, Slot};
 
@@ -41,7 +42,10 @@ pub(crate) struct Shelf<S> {
     pub(crate) listed: *mut Pool,
 }
 
-const _: () = assert!(size_of::<Shelf<*mut u8>>() == 64);
+/// Bytes from one shelf of a cache to the next, and of what is in front of the first.
+pub(crate) const SHELF_BYTES: usize = 64;
+const _: () = assert!(size_of::<Shelf<*mut u8>>() == SHELF_BYTES);
+const _: () = assert!(size_of::<ThreadCache>() == SHELF_BYTES);
 
 /// The most magazines that a depot has.
 pub(crate) const DEPOT_MOST: usize = 8;

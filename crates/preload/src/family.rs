@@ -18,6 +18,15 @@ use crate::heap::{ALIGN, HEAP, layout};
 /// Allocates `size` bytes.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: size_t) -> *mut c_void {
+    match HEAP.alloc_at_hand(size) {
+        Some(chunk) => chunk.cast().as_ptr(),
+        None => malloc_slow(size),
+    }
+}
+
+#[cold]
+#[inline(never)]
+extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
     match layout(size, ALIGN).and_then(|layout| HEAP.alloc(layout)) {
         Some(chunk) => chunk.cast().as_ptr(),
         None => fail(ENOMEM),
@@ -41,6 +50,21 @@ extern "C" fn calloc(count: size_t, size: size_t) -> *mut c_void {
 /// The chunk is from here, and is not used afterwards.
 #[unsafe(no_mangle)]
 pub(crate) unsafe extern "C" fn free(chunk: *mut c_void) {
+    // SAFETY: passed on.
+    unsafe {
+        if !HEAP.free_at_hand(chunk.cast()) {
+            free_slow(chunk);
+        }
+    }
+}
+
+/// Frees what is not at hand, a null pointer for one.
+///
+/// # Safety
+///
+/// As [`free`].
+#[inline(never)]
+unsafe extern "C" fn free_slow(chunk: *mut c_void) {
     if !chunk.is_null() {
         // SAFETY: passed on.
         unsafe { HEAP.free("free", chunk.cast()) }

@@ -294,7 +294,7 @@ impl Hardened {
         // SAFETY: a chunk that is out of its pool is at least as long as a header.
         unsafe {
             let Some(header) = self.keys.read(chunk) else {
-                let kind = if zones::is_at_rest(chunk, bytes, heap.front.key) {
+                let kind = if zones::is_at_rest(chunk, bytes, heap.front.finder.key) {
                     MisuseKind::DoubleFree
                 } else {
                     MisuseKind::Underflow
@@ -417,7 +417,7 @@ impl Hardened {
 /// The heap's own chunk around `address` that is out of its pool, and its length.
 #[inline]
 fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
-    let place = heap.front.place;
+    let place = heap.front.finder.place;
     let offset = address.wrapping_sub(place.base.addr());
     if offset >= place.bytes {
         return None;
@@ -447,7 +447,7 @@ fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
         let stride = heap.ladder.slabs()[one.slab as usize];
         let chunk = one.start.add(index * stride);
         let state = AtomicU8::from_ptr(one.states.add(index)).load(Relaxed);
-        let live = state == LIVE && !has_mark(chunk, heap.front.key);
+        let live = state == LIVE && !has_mark(chunk, heap.front.finder.key);
         live.then_some((chunk, stride))
     }
 }
@@ -455,7 +455,7 @@ fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
 /// A chunk that is kept, in the heap's memory.
 #[inline(always)]
 fn chunk_of(heap: &Sharing, kept: Kept) -> *mut u8 {
-    heap.front.place.base.with_addr(kept.address())
+    heap.front.finder.place.base.with_addr(kept.address())
 }
 
 /// An address as a pointer that is only looked at.

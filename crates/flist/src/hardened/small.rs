@@ -101,7 +101,7 @@ impl Hardened {
         #[inline(never)]
         fn tell_unless_marks(this: &Hardened, heap: &Sharing, chunk: *mut u8, bytes: usize) {
             // SAFETY: the chunk is ours.
-            if unsafe { !zones::unmark(chunk, bytes, heap.front.key) } {
+            if unsafe { !zones::unmark(chunk, bytes, heap.front.finder.key) } {
                 this.tell(heap, MisuseKind::WrittenAfterFree, "free", chunk.wrapping_add(HEADER));
             }
         }
@@ -125,7 +125,7 @@ impl Hardened {
         // with a whole header that says so is live, and as long as its pool's stride.
         unsafe {
             let tag = Tag::from_number(front.tag());
-            let found = front.place.find_handed(tag, address.wrapping_sub(HEADER))?;
+            let found = front.finder.place.find_handed(tag, address.wrapping_sub(HEADER))?;
             let chunk = found.chunk;
             let canary = self.keys.of(chunk);
             let header = canary.read_header(chunk).filter(Header::is_usual)?;
@@ -204,7 +204,7 @@ impl Hardened {
         unsafe {
             let chunk = chunk_of(heap, kept);
             self.end_header(heap, chunk);
-            let place = heap.front.place;
+            let place = heap.front.finder.place;
             let run = (chunk.addr() - place.base.addr()) >> RUN_SHIFT;
             let descriptor = place.descriptors.add(run);
             if !heap.front.push(cache, Found { descriptor, chunk, state: ptr::null_mut() }) {
