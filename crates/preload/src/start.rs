@@ -34,7 +34,7 @@ pub(crate) fn is_hardened() -> bool {
 pub(crate) fn configure() -> Config {
     let options = read();
     let mut config = Config::default();
-    config.ladder = Ladder::ALIGNED_16;
+    config.ladder = Ladder::QUARTERS;
     config.decay = options.decay_ms.map(Duration::from_millis);
     config
 }

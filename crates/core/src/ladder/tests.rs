@@ -60,8 +60,21 @@ fn alignment_16_follows_the_rule() {
 }
 
 #[test]
+fn quarters_has_four_slabs_for_every_doubling() {
+    let slabs = Ladder::QUARTERS.slabs();
+    assert_eq!(slabs[..12], [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]);
+    for power in (6..40).map(|exponent| 1_usize << exponent) {
+        let doubling: Vec<usize> = (4..=8).map(|parts| power / 4 * parts).collect();
+        assert!(slabs.windows(5).any(|five| five == doubling), "{doubling:?}");
+    }
+    assert_eq!(slabs.len(), 4 + 4 * 34);
+    assert_eq!(Ladder::QUARTERS.largest(), 1 << 40);
+    assert_eq!(Ladder::QUARTERS.alignment(), 16);
+}
+
+#[test]
 fn every_request_gets_the_smallest_slab() {
-    for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16] {
+    for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16, Ladder::QUARTERS] {
         let slabs = ladder.slabs();
         let mut index = 0;
         for size in 0..=200_000 {
@@ -91,7 +104,7 @@ fn a_hundred_thousand_random_requests_get_the_smallest_slab() {
         if random & 1 << 20 != 0 {
             size >>= (random >> 8) % 40;
         }
-        for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16] {
+        for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16, Ladder::QUARTERS] {
             let expected = ladder.slabs().partition_point(|&slab| slab < size);
             assert_eq!(ladder.find(size, 8), Some(SlabIndex::new(expected)), "size {size}");
         }
@@ -100,7 +113,7 @@ fn a_hundred_thousand_random_requests_get_the_smallest_slab() {
 
 #[test]
 fn no_bucket_of_the_default_ladders_holds_two_boundaries() {
-    for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16] {
+    for ladder in [Ladder::DEFAULT, Ladder::ALIGNED_16, Ladder::QUARTERS] {
         for at in 32..BUCKETS {
             let sizes = bucket_start(at) + 1..bucket_start(at + 1) + 1;
             let inside = ladder.slabs().iter().filter(|&&s| sizes.contains(&(s + 1))).count();
