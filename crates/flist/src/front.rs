@@ -100,6 +100,7 @@ unsafe impl Send for Finder {}
 
 impl Finder {
     /// Finds nothing: no thread has used an arena with this tag.
+    #[cfg(not(mallocer_loom))]
     pub(crate) const fn nowhere(tag: Tag) -> Finder {
         let place = Place { base: null_mut(), bytes: 0, descriptors: null_mut() };
         Finder { tag: AtomicU64::new(tag.as_number()), place, key: 0, cache_bytes: 0 }

@@ -31,7 +31,7 @@ use crate::os;
 use crate::pool::{OS_PAGE, Pool, Slot, reciprocal};
 use crate::reservation::{Reservation, Taken};
 use crate::slab::Slab;
-use crate::spans::Spans;
+use crate::spans::{Span, Spans};
 use crate::statistics::Seen;
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
@@ -328,13 +328,10 @@ impl<S: Slot> Heap<S> {
         if pools >= self.max_pools {
             return Err(AllocError::PoolLimit { slab: self.ladder.slabs()[index], pools });
         }
-        // What is kept for extents is not cut into pools.
-        let spare = self.retained.runs().saturating_sub(self.kept_runs);
-        // SAFETY: the retained store is this arena's.
-        let retained = [runs, least]
-            .into_iter()
-            .filter(|&runs| runs <= spare)
-            .find_map(|runs| unsafe { self.retained.take(table, runs as u32, 1, 0) });
+        let mut retained = self.take_retained(runs, least);
+        if retained.is_none() && self.gather(index, runs) {
+            retained = self.take_retained(runs, least);
+        }
         let Taken { span, zero: fresh } = match retained {
             Some(span) => Taken { span, zero: false },
             None => {
@@ -413,6 +410,16 @@ impl<S: Slot> Heap<S> {
             (*shelf).own(pool);
         }
         Ok(pool)
+    }
+
+    /// A retained span of `runs` runs, or of `least`, if there is one.
+    fn take_retained(&mut self, runs: usize, least: usize) -> Option<Span> {
+        let table = self.table();
+        // What is kept for extents is not cut into pools.
+        let spare = self.retained.runs().saturating_sub(self.kept_runs);
+        let wanted = [runs, least].into_iter().filter(|&runs| runs <= spare);
+        // SAFETY: the retained store is this arena's.
+        wanted.into_iter().find_map(|runs| unsafe { self.retained.take(table, runs as u32, 1, 0) })
     }
 
     /// Charges the next step of a pool, the smallest possible if capacity is short.

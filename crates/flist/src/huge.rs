@@ -1,4 +1,4 @@
-//! Huge pages for the largest extents.
+//! Huge pages for the largest extents, and for pools of the largest slabs.
 //!
 //! Most of the time of filling fresh memory goes into page faults, one for every 4 KiB. Where
 //! the system gives huge pages to those who ask, an extent of more than [`LARGEST_KEPT`]
@@ -14,16 +14,52 @@
 //!
 //! When such an extent ends the advice is withdrawn: what the addresses serve next may be a
 //! small arena's.
+//!
+//! Pools are charged step by step, and a huge page becomes resident at once. So only a slab that
+//! has [`LEAST_SLAB`] bytes takes its further pools out of *units* of whole huge pages, which are
+//! charged in full: the arena retains what a pool leaves of one. A unit that is touched is
+//! resident, as its advice wants it; the advice is withdrawn where memory goes back to the
+//! system.
 
 use mallocer_core::Hints;
 
+use crate::descriptor::RUN;
 use crate::extent::LARGEST_KEPT;
 use crate::heap::Heap;
+use crate::leaving::Leaving;
 use crate::os;
+use crate::pool::Slot;
 
 const HUGE_PAGE: usize = 2 << 20;
 
-impl<S> Heap<S> {
+/// A slab with so many bytes takes units of huge pages: one of them is then a sixteenth of it.
+const LEAST_SLAB: usize = 16 * HUGE_PAGE;
+
+impl<S: Slot> Heap<S> {
+    /// Retains a unit of huge pages from which a pool of `runs` runs can be cut, if the slab at
+    /// `index` is large enough for it.
+    pub(crate) fn gather(&mut self, index: usize, runs: usize) -> bool {
+        let Some(reservation) = self.reservation() else { return false };
+        if self.slab(index).heap < LEAST_SLAB || reservation.is_strict() {
+            return false;
+        }
+        let bytes = (runs * RUN).next_multiple_of(HUGE_PAGE);
+        if self.charge(bytes).is_err() {
+            return false;
+        }
+        let Some(taken) = reservation.take((bytes / RUN) as u32, HUGE_PAGE) else {
+            self.refund(bytes);
+            return false;
+        };
+        self.runs += bytes / RUN;
+        // SAFETY: the span is this arena's now, and in no use.
+        unsafe {
+            reservation.ask_huge(taken.span);
+            self.leave(taken.span, true, Leaving::Retained);
+        }
+        true
+    }
+
     /// Asks for huge pages from byte `from` on, up to byte `to`, of an extent at `start`, or
     /// withdraws it; nothing for an extent whose `to` bytes are too few.
     ///
@@ -105,5 +141,25 @@ mod tests {
                 heap.free(small);
             }
         }
+    }
+
+    #[test]
+    fn pools_of_a_large_slab_ask() {
+        if fs::metadata("/sys/kernel/mm/transparent_hugepage").is_err() {
+            return;
+        }
+        let heap = Flist::open(&Config::default()).unwrap();
+        let layout = Layout::from_size_align(1024, 8).unwrap();
+        let take = |count: usize| {
+            let chunks = (0..count).map(|_| heap.try_alloc(layout).unwrap().cast::<u8>());
+            chunks.last().unwrap().addr().get()
+        };
+        let few = take(1000);
+        let many = take(2 * super::LEAST_SLAB / 1024);
+        assert_eq!((asks(few), asks(many)), (Some(false), Some(true)));
+        // What is charged and not used is a unit, and what pools are charged ahead, at most.
+        let info = heap.info();
+        assert!(info.heap - info.alloc <= 2 * super::HUGE_PAGE, "{info}");
+        heap.check_invariants();
     }
 }

@@ -36,8 +36,17 @@ use crate::statistics::{Block, Statistics};
 /// A number that is no arena's tag, and not that of a thread that used none.
 const NOT_OPEN: Tag = Tag::new(0, Kind::Live);
 
-/// What a heap is found by that is not open.
-static NOWHERE: Finder = Finder::nowhere(NOT_OPEN);
+/// By what a heap is found that is not open. Models have no such heap, and loom's atomics no
+/// place in a static.
+const NOWHERE: *mut Finder = {
+    #[cfg(not(mallocer_loom))]
+    {
+        static NOWHERE: Finder = Finder::nowhere(NOT_OPEN);
+        (&raw const NOWHERE).cast_mut()
+    }
+    #[cfg(mallocer_loom)]
+    ptr::null_mut()
+};
 
 /// One heap of flist's for the whole process, for a `static`.
 ///
@@ -80,7 +89,7 @@ impl Process {
     pub const fn new(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process {
         Process {
             tag: AtomicU64::new(NOT_OPEN.as_number()),
-            finder: AtomicPtr::new(ptr::from_ref(&NOWHERE).cast_mut()),
+            finder: AtomicPtr::new(NOWHERE),
             heap: Once::new(),
             entered: AtomicBool::new(false),
             config,

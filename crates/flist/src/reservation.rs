@@ -25,12 +25,13 @@
 //! until it is granted; under a limit on address space it takes at most half of that.
 
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, RUN_SHIFT};
 use crate::lock::{Guard, Lock};
 use crate::once::Once;
 use crate::os;
-use crate::primitive::process_wide;
+use crate::primitive::{AtomicBool, process_wide};
 use crate::spans::{Span, Spans};
 
 /// The reservation that is tried first, in bytes: room for sixteen of the largest
@@ -48,6 +49,8 @@ pub(crate) struct Reservation {
     runs: u32,
     descriptors: Descriptors,
     strict: bool,
+    /// Whether pools have asked for huge pages.
+    huge: AtomicBool,
     free: Lock<Free>,
 }
 
@@ -143,6 +146,7 @@ impl Reservation {
             runs: runs as u32,
             descriptors: Descriptors(descriptors.cast().as_ptr()),
             strict: reserved.strict,
+            huge: AtomicBool::new(false),
             free: Lock::new(Free {
                 frontier: 1,
                 dirty: Spans::new(0, Kind::Dirty),
@@ -310,9 +314,28 @@ impl Reservation {
     ///
     /// The span holds nothing that is in use.
     unsafe fn decommit(&self, span: Span) -> bool {
-        let bytes = span.runs as usize * RUN;
+        let (start, bytes) = (self.start_of(span.first).as_ptr(), span.runs as usize * RUN);
         // SAFETY: passed on; the span lies within the reservation.
-        unsafe { os::decommit(self.start_of(span.first).as_ptr(), bytes, self.strict) }
+        unsafe {
+            let done = os::decommit(start, bytes, self.strict);
+            if done && self.huge.load(Relaxed) {
+                // What it serves next may be a small arena's.
+                os::advise_huge(start, bytes, false);
+            }
+            done
+        }
+    }
+
+    /// Asks for huge pages for a span, until it is decommitted.
+    ///
+    /// # Safety
+    ///
+    /// The span is the caller's.
+    pub(crate) unsafe fn ask_huge(&self, span: Span) {
+        self.huge.store(true, Relaxed);
+        let (start, bytes) = (self.start_of(span.first).as_ptr(), span.runs as usize * RUN);
+        // SAFETY: the span lies within the reservation.
+        unsafe { os::advise_huge(start, bytes, true) };
     }
 
     /// In strict mode, makes a clean span usable, or puts it back.
