@@ -284,6 +284,15 @@ impl Front {
     /// The same, at the alignment that every slab has.
     #[inline(always)]
     pub(crate) fn alloc_size(&self, cache: *mut ThreadCache, size: usize) -> Option<NonNull<[u8]>> {
+        let chunk = self.pop_size(cache, size)?;
+        // SAFETY: the chunk is the caller's, and long enough.
+        unsafe { clear_mark(chunk.cast().as_ptr()) };
+        Some(chunk)
+    }
+
+    /// The same, with its mark if it has one.
+    #[inline(always)]
+    pub(crate) fn pop_size(&self, cache: *mut ThreadCache, size: usize) -> Option<NonNull<[u8]>> {
         let offset = if size <= SMALL_BYTES {
             // SAFETY: so there is such an entry.
             unsafe { *self.small.get_unchecked((size + 7) >> 3) as usize }
@@ -296,7 +305,6 @@ impl Front {
         unsafe {
             let magazine = cache.byte_add(offset).cast::<Magazine<Bare>>();
             let Bare(chunk) = (*magazine).pop()?;
-            clear_mark(chunk);
             let len = *(*self.lookup).slabs.get_unchecked(offset / SHELF_BYTES - 1);
             Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len))
         }
@@ -362,13 +370,11 @@ impl Front {
         }
     }
 
-    /// Puts a chunk on a shelf of this cache; `false` if there is no room.
-    ///
     /// # Safety
     ///
     /// The chunk was found live in this arena, and the cache is this thread's.
     #[inline(always)]
-    pub(crate) unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
+    unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
         // SAFETY: the caller's promise: so the chunk's slab has a shelf (for extents it has no
         // room), and the chunk is the arena's to write.
         unsafe {

@@ -216,6 +216,15 @@ impl Process {
     #[cold]
     #[inline(never)]
     fn alloc_slow(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
+        match (self.heap.get(), self.hardened.get()) {
+            (Some(heap), Some(hardened)) => hardened.alloc(heap, layout, zeroed),
+            _ => self.alloc_slower(layout, zeroed),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn alloc_slower(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
         let heap = self.heap()?;
         match self.hardened.get() {
             None => heap.alloc_slow(layout, zeroed).ok(),
@@ -315,6 +324,18 @@ impl Process {
         {
             return;
         }
+        self.free_slower(operation, address, size, align);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_slower(
+        &'static self,
+        operation: &'static str,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) {
         // Whatever the system is asked for, a free leaves it as it was.
         let errno = os::errno();
         let Some(heap) = self.heap() else { self.foreign(operation, address) };

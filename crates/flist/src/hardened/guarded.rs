@@ -107,7 +107,9 @@ impl Guarded {
                 os::discard(body, bytes - OS_PAGE);
                 0
             } else {
-                let (first, end) = zones.without_header();
+                // All of it, not what the program had: where that began and ended, it cut
+                // through marks of chunks that were here before.
+                let (first, end) = zones.between_guards();
                 os::zero_touched(start.with_addr(first), end - first);
                 bytes
             };

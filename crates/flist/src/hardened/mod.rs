@@ -77,9 +77,10 @@ pub(crate) use quarantine::Shard;
 use quarantine::{Kept, Quarantine};
 pub(crate) use random::shuffle;
 use small::Usual;
-use zones::{HEADER, Header, Keys, MARKED, TAIL, Zones};
+use zones::{Canary, HEADER, Header, Keys, MARKED, TAIL, Zones};
 
-/// Chunks that take more than this with their zones are large.
+/// Chunks that take more than this with their zones are large. A slab above may serve what
+/// is not, so that it is an extent.
 const LARGEST_SMALL: usize = crate::heap::LARGEST_POOLED;
 
 /// The hardened layer of one heap.
@@ -115,35 +116,35 @@ impl Hardened {
         layout: Layout,
         zeroed: bool,
     ) -> Option<NonNull<[u8]>> {
+        if let Some(whole) = small::usual(layout)
+            && let Some(chunk) = small::pop(heap, whole)
+        {
+            return Some(self.hand_out(heap, chunk, layout.size()));
+        }
+        self.alloc_slow(heap, layout, zeroed)
+    }
+
+    /// The same, when this thread's magazine is empty, or there is none for such a chunk.
+    #[cold]
+    #[inline(never)]
+    fn alloc_slow(&self, heap: &Sharing, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
         let (size, align) = (layout.size(), layout.align());
+        if let Some(whole) = small::usual(layout) {
+            let chunk = heap.alloc_slow(whole, false).ok()?;
+            return Some(self.hand_out(heap, chunk, size));
+        }
         if size == 0 && align <= empty::ALIGN {
             return self.empty.take();
         }
-        let chunk = if let Some(whole) = small::usual(size, align) {
-            self.alloc_usual(heap, whole, size)?
-        } else {
-            self.alloc_unusual(heap, size, align, zeroed)?
-        };
-        Some(NonNull::slice_from_raw_parts(chunk, size))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn alloc_unusual(
-        &self,
-        heap: &Sharing,
-        size: usize,
-        align: usize,
-        zeroed: bool,
-    ) -> Option<NonNull<u8>> {
         let gap = align.max(HEADER);
         let whole = size.checked_add(gap + TAIL)?;
-        if whole <= LARGEST_SMALL && align <= OS_PAGE {
+        let chunk = if whole <= LARGEST_SMALL && align <= OS_PAGE {
             let whole = Layout::from_size_align(whole, align).ok()?;
-            self.alloc_aligned(heap, whole, gap, size)
+            self.alloc_aligned(heap, whole, gap, size)?
         } else {
-            self.guarded.alloc(self, heap, size, align, zeroed)
-        }
+            self.guarded.alloc(self, heap, size, align, zeroed)?
+        };
+        Some(NonNull::slice_from_raw_parts(chunk, size))
     }
 
     /// Frees the chunk at `address`; `size` and `align` are what a sized free was given.
@@ -177,7 +178,8 @@ impl Hardened {
         let zones = live.zones;
         // SAFETY: found live. Whoever changes the header first is the one that frees.
         unsafe {
-            if !self.keys.of(zones.chunk).mark_freed(zones.chunk, live.header) {
+            let canary = self.keys.of(zones.chunk);
+            if !canary.mark_freed(zones.chunk, live.header) {
                 self.tell(heap, MisuseKind::DoubleFree, operation, zones.user);
             }
             if live.header.large {
@@ -185,7 +187,7 @@ impl Hardened {
             }
             let (chunk, bytes) = (zones.chunk, zones.bytes());
             zero(chunk.add(MARKED), bytes - MARKED);
-            self.keep_anywhere(heap, Kept::new(chunk, bytes));
+            self.keep_anywhere(heap, Kept::new(chunk, bytes), canary);
         }
     }
 
@@ -194,36 +196,25 @@ impl Hardened {
     /// # Safety
     ///
     /// The chunk was freed by this thread.
-    unsafe fn keep_anywhere(&self, heap: &Sharing, kept: Kept) {
+    unsafe fn keep_anywhere(&self, heap: &Sharing, kept: Kept, canary: Canary) {
         // SAFETY: the caller's promise; the cache is this thread's. What leaves is nobody
         // else's.
         unsafe {
             if let Some(cache) = heap.front.cache(Lane::Process) {
                 let shard = quarantine::own(heap, cache);
                 if !shard.is_null() {
-                    return self.keep(heap, cache, shard, kept);
+                    return self.keep(heap, cache, shard, kept, canary);
                 }
             }
             let mut shared = self.quarantine.shared();
-            shared.put(kept);
+            shared.put(kept, canary.number());
             while let Some(left) = shared.surplus() {
                 // Not locked while the heap is used.
                 drop(shared);
-                self.give_back(heap, left);
+                heap.free(Lane::Process, "free", left.address());
                 shared = self.quarantine.shared();
             }
         }
-    }
-
-    /// Gives a chunk that leaves the quarantine back to the heap.
-    ///
-    /// # Safety
-    ///
-    /// It was freed, and nobody else has it.
-    unsafe fn give_back(&self, heap: &Sharing, left: Kept) {
-        // SAFETY: the caller's promise.
-        unsafe { self.end_header(heap, chunk_of(heap, left)) };
-        heap.free(Lane::Process, "free", left.address());
     }
 
     /// The bytes that the program may use of the chunk at `address`: what it asked for.
@@ -284,7 +275,8 @@ impl Hardened {
     /// if they are not whole.
     #[inline]
     fn find(&self, heap: &Sharing, operation: &'static str, address: usize) -> Live {
-        if let Some(Usual { chunk, bytes, header, .. }) = self.find_usual(heap, address) {
+        if let Some(Usual { chunk, bytes, size, .. }) = self.find_usual(heap, address) {
+            let header = Header { size, gap: HEADER, large: false, freed: false };
             return Live { zones: header.zones(chunk, bytes), header };
         }
         let Some((chunk, bytes)) = below(heap, address) else {
@@ -385,14 +377,14 @@ impl Hardened {
     ///
     /// # Safety
     ///
-    /// As [`give_back`](Hardened::give_back).
+    /// Nobody else has it.
     unsafe fn check_kept(&self, heap: &Sharing, kept: Kept) {
         // SAFETY: the caller's promise.
         unsafe {
             if !self.is_as_freed(heap, kept) {
                 self.tell_written(heap, kept);
             }
-            self.give_back(heap, kept);
+            heap.free(Lane::Process, "free", kept.address());
         }
     }
 

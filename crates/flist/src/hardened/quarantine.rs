@@ -17,7 +17,6 @@
 
 use core::ptr;
 
-use super::random::Random;
 use super::{LARGEST_SMALL, map_zeroed};
 use crate::cache::ThreadCache;
 use crate::heap::Heap;
@@ -43,7 +42,6 @@ pub(crate) struct Shard {
     came: usize,
     left: usize,
     bytes: usize,
-    numbers: Random,
     /// A ring: the oldest is at `left`, the next one comes at `came`.
     queue: [Kept; MOST],
 }
@@ -146,11 +144,13 @@ pub(super) unsafe fn each_left(heap: &Heap<Bare>, visit: &mut dyn FnMut(Kept)) {
 
 impl Shard {
     /// Keeps a chunk. There is room, if all that [`surplus`](Shard::surplus) has were taken
-    /// before.
+    /// before. Where it goes follows from `secret`, a number that nobody knows, and from how
+    /// many came before, so that it takes no further random number.
     #[inline(always)]
-    pub(super) fn put(&mut self, kept: Kept) {
-        let count = self.came - self.left;
-        let other = self.came - self.numbers.below(count / 2 + 1);
+    pub(super) fn put(&mut self, kept: Kept, secret: u64) {
+        let young = (self.came - self.left) / 2 + 1;
+        let mixed = (secret ^ self.came as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let other = self.came - ((mixed as usize * young) >> 32);
         let moved = *self.at(other);
         *self.at(self.came) = moved;
         *self.at(other) = kept;
@@ -206,7 +206,7 @@ mod tests {
     fn stays(bytes: usize, frees: usize) -> Vec<usize> {
         let (mut shard, mut stays) = (empty(), Vec::new());
         for number in 1..=frees {
-            shard.put(Kept::new(ptr::without_provenance_mut(number * UNIT), bytes));
+            shard.put(Kept::new(ptr::without_provenance_mut(number * UNIT), bytes), 5);
             while let Some(kept) = shard.surplus() {
                 assert_eq!(kept.bytes(), bytes);
                 stays.push(number - kept.address() / UNIT);
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn what_is_taken_is_no_more_kept() {
         let mut shard = empty();
-        shard.put(Kept::new(ptr::without_provenance_mut(48), 16));
+        shard.put(Kept::new(ptr::without_provenance_mut(48), 16), 5);
         assert_eq!(shard.take().map(Kept::address), Some(48));
         assert!(shard.take().is_none() && shard.bytes == 0);
     }

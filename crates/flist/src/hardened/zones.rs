@@ -18,7 +18,7 @@
 //! ```
 //!
 //! Whether a chunk is freed is in w1 alone, so that it changes in one word. Of a freed chunk w0
-//! and w1 stay, until it leaves the quarantine; all else is zero.
+//! and w1 stay, until its memory is handed out again; all else is zero.
 //!
 //! The tail of a small chunk has always the same length, so that writing it and looking at it
 //! takes no loop; what a slab has behind it, since sizes are rounded, is zero. That of a large
@@ -46,6 +46,9 @@ const FREED: u64 = 1 << 63;
 const LARGE: u64 = 1 << 62;
 /// A size is below, and a small chunk's gap is a power of two, whose exponent is above.
 const SIZE_BITS: u32 = 48;
+
+/// The mark of a live small chunk right behind its header, but for its size.
+const USUAL: u64 = (HEADER.trailing_zeros() as u64) << SIZE_BITS;
 
 /// Where a chunk and its zones are.
 #[derive(Clone, Copy)]
@@ -80,13 +83,6 @@ impl Header {
         Zones::new(chunk, end, self.gap, self.size, self.large)
     }
 
-    /// Whether this is that of a live small chunk at no far alignment.
-    #[inline(always)]
-    pub(super) fn is_usual(&self) -> bool {
-        self.mark() >> SIZE_BITS == u64::from(HEADER.trailing_zeros())
-    }
-
-    #[inline(always)]
     fn mark(&self) -> u64 {
         let gap =
             if self.large { LARGE } else { u64::from(self.gap.trailing_zeros()) << SIZE_BITS };
@@ -95,7 +91,6 @@ impl Header {
     }
 
     /// What a large chunk's canaries beside its mark are mixed with.
-    #[inline(always)]
     fn large_gap(&self) -> u64 {
         if self.large { self.gap as u64 } else { 0 }
     }
@@ -126,9 +121,9 @@ impl Zones {
         self.end - self.chunk.addr()
     }
 
-    /// Gap, the program's bytes and tail: where they begin and end.
-    pub(super) fn without_header(&self) -> (usize, usize) {
-        (self.gap_start, self.tail_end())
+    /// The OS pages between the guards of a large chunk: where they begin and end.
+    pub(super) fn between_guards(&self) -> (usize, usize) {
+        (self.user.addr() & !(OS_PAGE - 1), self.end)
     }
 
     /// The first byte behind the program's.
@@ -225,15 +220,78 @@ impl Keys {
 }
 
 impl Canary {
+    /// Writes header and tail of a small chunk at no far alignment, for `size` bytes.
+    ///
+    /// # Safety
+    ///
+    /// The chunk is ours, and long enough.
+    #[inline(always)]
+    pub(super) unsafe fn write_usual(self, chunk: *mut u8, size: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.write_words(chunk, USUAL | size as u64, 0);
+            let tail = chunk.add(HEADER + size).cast::<[u64; TAIL_WORDS]>();
+            tail.write_unaligned([self.0; TAIL_WORDS]);
+        }
+    }
+
+    /// The size of a live small chunk at no far alignment, if it is one and its header and its
+    /// tail are whole.
+    ///
+    /// # Safety
+    ///
+    /// The memory is a chunk of the heap's that is out of its pool.
+    #[inline(always)]
+    pub(super) unsafe fn read_usual(self, chunk: *mut u8) -> Option<usize> {
+        let word = chunk.cast::<u64>();
+        // SAFETY: the chunk is longer than a header. The second word may be changed by a thread
+        // that frees the chunk at this moment. A header that is whole has a true size.
+        unsafe {
+            let mark = AtomicU64::from_ptr(word.add(1)).load(Relaxed) ^ self.turned();
+            let mut wrong = (mark ^ USUAL) >> SIZE_BITS;
+            wrong |= word.read() ^ self.0 ^ mark.rotate_left(32);
+            wrong |= word.add(2).read() ^ self.0 | word.add(3).read() ^ self.0;
+            if wrong != 0 {
+                return None;
+            }
+            let size = (mark ^ USUAL) as usize;
+            let tail = chunk.add(HEADER + size).cast::<[u64; TAIL_WORDS]>().read_unaligned();
+            let wrong = tail.iter().fold(0, |wrong, word| wrong | word ^ self.0);
+            (wrong == 0).then_some(size)
+        }
+    }
+
+    /// Changes the header of such a chunk, which was just read, to freed. If another thread
+    /// does so at this very moment, the one chunk is kept back twice, and told of when the
+    /// second of the two leaves the quarantine.
+    ///
+    /// # Safety
+    ///
+    /// The chunk was read here, with this size.
+    #[inline(always)]
+    pub(super) unsafe fn mark_usual_freed(self, chunk: *mut u8, size: usize) {
+        let mark = USUAL | FREED | size as u64;
+        // SAFETY: the word is within the header.
+        let word = unsafe { AtomicU64::from_ptr(chunk.cast::<u64>().add(1)) };
+        word.store(self.turned() ^ mark, Relaxed);
+    }
+
     /// Writes a header.
     ///
     /// # Safety
     ///
     /// The chunk is ours.
+    unsafe fn write_header(self, chunk: *mut u8, header: Header) {
+        // SAFETY: passed on.
+        unsafe { self.write_words(chunk, header.mark(), header.large_gap()) };
+    }
+
+    /// # Safety
+    ///
+    /// As [`write_header`](Canary::write_header).
     #[inline(always)]
-    pub(super) unsafe fn write_header(self, chunk: *mut u8, header: Header) {
+    unsafe fn write_words(self, chunk: *mut u8, mark: u64, gap: u64) {
         let word = chunk.cast::<u64>();
-        let (mark, gap) = (header.mark(), header.large_gap());
         // SAFETY: the header is within the chunk, which is aligned for words.
         unsafe {
             word.write(self.0 ^ mark.rotate_left(32));
@@ -248,8 +306,7 @@ impl Canary {
     /// # Safety
     ///
     /// The memory is a chunk of the heap's that is out of its pool.
-    #[inline(always)]
-    pub(super) unsafe fn read_header(self, chunk: *mut u8) -> Option<Header> {
+    unsafe fn read_header(self, chunk: *mut u8) -> Option<Header> {
         let word = chunk.cast::<u64>();
         // SAFETY: the chunk is longer than a header.
         unsafe {
@@ -275,8 +332,7 @@ impl Canary {
     #[inline(always)]
     unsafe fn read_mark(self, chunk: *mut u8) -> Option<u64> {
         let word = chunk.cast::<u64>();
-        // SAFETY: the caller's promise. The second word may be changed by a thread that frees
-        // the chunk at this moment.
+        // SAFETY: the caller's promise; as in `read_usual`.
         unsafe {
             let mark = AtomicU64::from_ptr(word.add(1)).load(Relaxed) ^ self.turned();
             let whole = word.read() == self.0 ^ (mark & !FREED).rotate_left(32);
@@ -284,7 +340,7 @@ impl Canary {
         }
     }
 
-    /// Whether the small chunk has the mark of a freed one.
+    /// Whether the small chunk has the header of a freed one.
     ///
     /// # Safety
     ///
@@ -296,14 +352,20 @@ impl Canary {
         mark.is_some_and(|mark| mark & (FREED | LARGE) == FREED)
     }
 
+    /// The same, if the chunk's first word may have been used by the heap: a second word that
+    /// says so by itself, as no other has a chance to.
+    fn says_freed(self, second: u64) -> bool {
+        let mark = second ^ self.turned();
+        let size = (mark & ((1 << SIZE_BITS) - 1)) as usize;
+        mark & (FREED | LARGE) == FREED && size <= super::LARGEST_SMALL
+    }
+
     /// Changes a header from live to freed; `false` if another thread was faster. If that
-    /// was at this very moment, both may get `true`: then the one chunk is kept back twice,
-    /// and told of when the second of the two leaves the quarantine.
+    /// was at this very moment, it is as in [`mark_usual_freed`](Canary::mark_usual_freed).
     ///
     /// # Safety
     ///
     /// The header was read there.
-    #[inline(always)]
     pub(super) unsafe fn mark_freed(self, chunk: *mut u8, header: Header) -> bool {
         let live = self.turned() ^ header.mark();
         // SAFETY: the word is within the header.
@@ -315,27 +377,10 @@ impl Canary {
         is_live
     }
 
-    /// Writes the tail of a small chunk.
-    ///
-    /// # Safety
-    ///
-    /// It is within the chunk.
+    /// A number that nobody else knows; always the same for one chunk.
     #[inline(always)]
-    pub(super) unsafe fn write_tail(self, tail: *mut u8) {
-        // SAFETY: the caller's promise.
-        unsafe { tail.cast::<[u64; TAIL_WORDS]>().write_unaligned([self.0; TAIL_WORDS]) };
-    }
-
-    /// Whether the tail of a small chunk is whole.
-    ///
-    /// # Safety
-    ///
-    /// As [`write_tail`](Canary::write_tail).
-    #[inline(always)]
-    pub(super) unsafe fn has_tail(self, tail: *const u8) -> bool {
-        // SAFETY: the caller's promise.
-        let words = unsafe { tail.cast::<[u64; TAIL_WORDS]>().read_unaligned() };
-        words.iter().fold(0, |wrong, word| wrong | word ^ self.0) == 0
+    pub(super) fn number(self) -> u64 {
+        self.0
     }
 
     #[inline(always)]
@@ -364,21 +409,29 @@ pub(super) unsafe fn is_at_rest(chunk: *mut u8, bytes: usize, key: u64) -> bool 
     })
 }
 
-/// Takes the heap's marks off a chunk that is to be handed out: the beginnings of chunks that
-/// were here when another slab had the memory. Whether it is zero then.
+/// Takes the marks off memory that is to be handed out: of chunks that were here, perhaps
+/// when another slab had the memory, and were freed, and the heap's own. Whether it is zero
+/// then.
 ///
 /// # Safety
 ///
 /// The chunk is ours.
 #[cold]
-pub(super) unsafe fn unmark(chunk: *mut u8, bytes: usize, key: u64) -> bool {
-    let words = chunk.cast::<u64>();
-    // SAFETY: the chunk has as many words.
-    (0..bytes / WORD).all(|at| unsafe {
-        let word = words.add(at);
-        if word.read() == key ^ word.addr() as u64 {
-            word.write(0);
+pub(super) unsafe fn unmark(keys: Keys, chunk: *mut u8, bytes: usize, key: u64) -> bool {
+    // SAFETY: the chunk has as many pairs of words.
+    (0..bytes / MARKED).all(|at| unsafe {
+        let start = chunk.add(at * MARKED);
+        let [first, second] = start.cast::<[u64; 2]>().read();
+        if first | second == 0 {
+            return true;
         }
-        word.read() == 0
+        let canary = keys.of(start);
+        let by_heap = first == 0 || first == key ^ start.addr() as u64;
+        let by_us = canary.says_freed(second) && (by_heap || canary.is_marked_freed(start));
+        if by_us || by_heap && second == 0 {
+            start.cast::<[u64; 2]>().write([0; 2]);
+            return true;
+        }
+        false
     })
 }

@@ -62,3 +62,10 @@ fn ordinary_misuse_is_caught_as_ever() {
 fn the_functions_mean_the_same() {
     run_source("family.c", HARDENED).end().well();
 }
+
+#[test]
+fn nothing_that_is_right_is_accused() {
+    for options in ["", HARDENED] {
+        run_source("mixture.c", options).end().well();
+    }
+}
