@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! small    c         u = c + gap              u + size            end of the chunk
-//!          │ header  │ … the program's bytes … │ tail: canaries … │
-//!            32 bytes                            40 to 64 bytes
+//!          │ header  │ … the program's bytes … │ tail: canaries │ zero │
+//!            32 bytes                            40 bytes
 //!
 //! large    e              guard       u                  u + size   guard
 //!          │ header page │ no access │ canaries │ … bytes … │ tail │ no access │
@@ -17,7 +17,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | `zones` | headers and canaries: what is written around a chunk, and checked |
-//! | `quarantine` | freed chunks, kept back for a while, and then checked |
+//! | `small` | the life of a small chunk, and the short way through it |
+//! | `contents` | making chunks zero, and looking whether they are |
+//! | `quarantine` | freed chunks, kept back for a while |
 //! | `guarded` | large chunks: OS pages without access on both sides |
 //! | `empty` | chunks of no bytes, which fault when they are touched |
 //! | `random` | numbers that an attacker should not know |
@@ -27,18 +29,22 @@
 //! ```text
 //!        alloc                    free                    later
 //! heap ────────▶ live, with zones ────▶ zeroed, in quarantine ────▶ heap
-//!   ▲ is it still zero?             are the zones whole?     are zones whole, is it zero? │
-//!   └──────────────────────────────────────────────────────────────────────────────────────┘
+//!   ▲ is it still zero?             are the zones whole?                       │
+//!   └──────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! So at rest in the heap a chunk is zero, but for marks of the heap's own. A write to a
-//! chunk after it was freed is found when it leaves the quarantine, or when it is handed
-//! out again; nothing that a program wrote is ever seen by who gets the memory next; and
-//! chunks of `calloc` are zero already.
+//! So at rest a chunk is zero, but for the first half of its header, which says that it was
+//! freed, and for marks of the heap's own. It is looked at once, when it is handed out
+//! again: a write to it after it was freed is found then, whenever it was made; nothing that
+//! a program wrote is ever seen by who gets the memory next; and chunks of `calloc` are zero
+//! already. What leaves the quarantine is not touched. Half headers and marks that are left
+//! in memory which goes to another slab, or to a large chunk, prove by their own address what
+//! they are, and are taken off when the memory is handed out.
 //!
-//! Whether a chunk is live is said by its header, which one free at a time can change: a
-//! second free is caught also when two threads free at once, or when the program wrote over
-//! the chunk in between.
+//! Whether a chunk is live is said by its header: a second free is caught also when the
+//! program wrote over the chunk in between. No atomic exchange decides between two threads
+//! that free a chunk within the same few nanoseconds: then it is kept back twice, and caught
+//! when the second copy is handed out while the first is live. It never has two owners.
 //!
 //! # Where it is switched on
 //!

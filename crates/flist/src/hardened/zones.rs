@@ -262,8 +262,8 @@ impl Canary {
     }
 
     /// Changes the header of such a chunk, which was just read, to freed. If another thread
-    /// does so at this very moment, the one chunk is kept back twice, and told of when the
-    /// second of the two leaves the quarantine.
+    /// does so at this very moment, the one chunk is kept back twice; see the module
+    /// `hardened`.
     ///
     /// # Safety
     ///
