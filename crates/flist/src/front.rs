@@ -2,9 +2,14 @@
 //!
 //! A thread allocates from its own magazine of a slab, and frees to its own shelf of it,
 //! whichever thread allocated the chunk: to the magazine if the chunk's pool is its own (or
-//! everybody's), else to the chunks that it gathers for other threads. What the fast paths
-//! read of the arena is one cache line, which nobody writes after the arena was made, except
-//! for its tag, at a release.
+//! everybody's), else to the chunks that it gathers for other threads. What a free reads of
+//! the arena is one cache line, which nobody writes after the arena was made, except for its
+//! tag, at a release.
+//!
+//! ```text
+//! size ──▶ small[(size + 7) / 8] ──▶ cache + distance: its magazine         an allocation
+//! address ──▶ descriptor ──▶ shelf: is it within this thread's cache?       a free
+//! ```
 //!
 //! # Freed twice
 //!
@@ -23,7 +28,7 @@
 //! second free passes, and is found when the second copy reaches the pools.
 //!
 //! A chunk that was never handed out has no mark either. Chunks of a pool are handed out in
-//! address order the first time, so its descriptor says up to which number they were.
+//! address order the first time, so the descriptor of a run says up to which place they were.
 //!
 //! Slabs below eight bytes have no room for a mark. Their pools have another kind of
 //! descriptor, which no fast path takes for its own: their state bytes are exact, under

@@ -65,7 +65,9 @@ impl<S: Slot> Heap<S> {
                 meta.give(pool.cast(), size_of::<Pool>());
             }
             let span = Span::new(first_run, runs);
-            let full = charged == span.runs as usize * RUN;
+            // What is retained is charged in full.
+            let missing = span.runs as usize * RUN - charged;
+            let full = missing == 0 || leaving == Leaving::Retained && self.charge(missing).is_ok();
             if !full {
                 self.refund(charged);
             }
