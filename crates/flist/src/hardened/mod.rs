@@ -22,6 +22,7 @@
 //! | `quarantine` | freed chunks, kept back for a while |
 //! | `guarded` | large chunks: OS pages without access on both sides |
 //! | `empty` | chunks of no bytes, which fault when they are touched |
+//! | `ending` | the last look at freed chunks, when the program ends |
 //! | `random` | numbers that an attacker should not know |
 //!
 //! # The life of a small chunk
@@ -56,6 +57,7 @@
 
 mod contents;
 mod empty;
+mod ending;
 mod guarded;
 mod quarantine;
 mod random;
@@ -337,61 +339,6 @@ impl Hardened {
             misuse.chunk = None;
         }
         (heap.tell)(misuse)
-    }
-
-    /// Checks the chunks in quarantine, as at the end of a program: tells if one was written
-    /// to after it was freed. Those of other threads are looked at if the threads have ended.
-    pub(crate) fn check(&self, heap: &Sharing) {
-        // SAFETY: the cache is this thread's; what is taken out of a shard is nobody else's.
-        unsafe {
-            if let Some(cache) = heap.front.cache(Lane::Process)
-                && let Some(shard) = quarantine::own(heap, cache).as_mut()
-            {
-                while let Some(kept) = shard.take() {
-                    self.check_kept(heap, kept);
-                }
-            }
-            while let Some(kept) = self.take_shared() {
-                self.check_kept(heap, kept);
-            }
-        }
-        let mut written = None;
-        let mut visit = |kept| {
-            // SAFETY: in quarantine.
-            if unsafe { !self.is_as_freed(heap, kept) } {
-                written = Some(kept);
-            }
-        };
-        // SAFETY: they change under the lock.
-        unsafe { quarantine::each_left(&heap.heap.lock(), &mut visit) };
-        if let Some(kept) = written {
-            self.tell_written(heap, kept);
-        }
-    }
-
-    #[cold]
-    fn tell_written(&self, heap: &Sharing, kept: Kept) -> ! {
-        let user = chunk_of(heap, kept).wrapping_add(HEADER);
-        self.tell(heap, MisuseKind::WrittenAfterFree, "free", user)
-    }
-
-    fn take_shared(&self) -> Option<Kept> {
-        self.quarantine.shared().take()
-    }
-
-    /// Checks a chunk that was taken out of the quarantine, and gives it back.
-    ///
-    /// # Safety
-    ///
-    /// Nobody else has it.
-    unsafe fn check_kept(&self, heap: &Sharing, kept: Kept) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if !self.is_as_freed(heap, kept) {
-                self.tell_written(heap, kept);
-            }
-            heap.free(Lane::Process, "free", kept.address());
-        }
     }
 
     /// Keeps other threads out, or lets them in again: around a fork.

@@ -194,20 +194,6 @@ impl Hardened {
             }
         }
     }
-
-    /// Whether a chunk in quarantine is as it was when it was freed.
-    ///
-    /// # Safety
-    ///
-    /// It is one.
-    pub(super) unsafe fn is_as_freed(&self, heap: &Sharing, kept: Kept) -> bool {
-        let chunk = chunk_of(heap, kept);
-        // SAFETY: the caller's promise.
-        unsafe {
-            self.keys.of(chunk).is_marked_freed(chunk)
-                && are_zero(chunk.add(MARKED), kept.bytes() - MARKED)
-        }
-    }
 }
 
 /// Takes a chunk off this thread's magazine. Unlike the heap's own way it takes off no mark:

@@ -354,7 +354,7 @@ impl Canary {
 
     /// The same, if the chunk's first word may have been used by the heap: a second word that
     /// says so by itself, as no other has a chance to.
-    fn says_freed(self, second: u64) -> bool {
+    pub(super) fn says_freed(self, second: u64) -> bool {
         let mark = second ^ self.turned();
         let size = (mark & ((1 << SIZE_BITS) - 1)) as usize;
         mark & (FREED | LARGE) == FREED && size <= super::LARGEST_SMALL

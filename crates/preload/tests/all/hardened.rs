@@ -69,3 +69,10 @@ fn nothing_that_is_right_is_accused() {
         run_source("mixture.c", options).end().well();
     }
 }
+
+#[test]
+fn a_write_to_what_was_freed_is_found_at_the_end() {
+    for size in [8, 100, 4096] {
+        run_source("written_and_left.c", HARDENED).arg(size).end().caught("after it was freed");
+    }
+}
