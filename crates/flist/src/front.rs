@@ -140,7 +140,7 @@ impl Finder {
         let cache = self.cache(used)?;
         let Place { base, bytes, descriptors } = self.place;
         let offset = address.wrapping_sub(base.addr());
-        if CHECKED && offset >= bytes {
+        if offset >= bytes {
             return None;
         }
         // SAFETY: the offset is within the reservation, so the run has a descriptor. A pool of
