@@ -1,0 +1,220 @@
+//! The slow paths of the one-thread arena: an empty or full magazine, extents, far alignments,
+//! reallocation, misuse.
+//!
+//! Each takes over whole, and is out of line, so that the fast paths need no stack frame.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use mallocer_core::{AllocError, Mallocer, Misuse};
+
+use super::Flist;
+use crate::descriptor::Descriptor;
+use crate::heap::{Heap, Route};
+use crate::misuse;
+use crate::place::CHECKED;
+use crate::pool::{CACHED, Marked, locate};
+
+/// There is no live chunk of this arena at an address.
+pub(super) struct NotLive;
+
+impl Flist {
+    /// Frees a chunk whose magazine is full, or that is an extent.
+    ///
+    /// Where the depot is full, too, it goes back into its pool at once: there is no lock
+    /// to take for it, and nothing is gained by moving older chunks there instead. That is
+    /// all but one in a hundred frees of a program that frees much at once, so the calls
+    /// that need more are left to another function, and this one is a leaf.
+    #[inline(never)]
+    pub(super) fn push_full(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
+        // SAFETY: called from outside through `free`; the heap calls nothing back. The
+        // chunk is live and this arena's, so its slab is one of the heap's, and its state
+        // lies as many bytes behind the first as there are chunks before it.
+        unsafe {
+            let pool = (*descriptor).pool;
+            let index = (*descriptor).slab as usize;
+            let shelf = self.front.shelves.get().at(index);
+            if pool.is_null() || !(*shelf).is_depot_full() {
+                return self.push_slow(descriptor, chunk, state);
+            }
+            let slab = self.slabs.get().sub(index);
+            let place = if CHECKED {
+                state.offset_from((*descriptor).states) as u32
+            } else {
+                let distance = chunk.addr() - (*descriptor).start.addr();
+                locate(distance, (*descriptor).reciprocal).0 as u32
+            };
+            self.heap().put_known(pool, place, slab);
+        }
+    }
+
+    /// Frees a chunk whose magazine is full and may go to the depot, or that is an extent.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn push_slow(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
+        // SAFETY: called from outside through `free`; the heap calls nothing back. The
+        // chunk is live and this arena's.
+        unsafe {
+            let heap = self.heap();
+            let index = (*descriptor).slab as usize;
+            if (*descriptor).pool.is_null() {
+                return heap.free_extent(descriptor);
+            }
+            let magazine = self.front.shelves.get().magazine(index);
+            let slot = Marked { chunk, state };
+            heap.flush(self.cache(), index);
+            if CHECKED {
+                state.write(CACHED);
+            }
+            if !(*magazine).push(slot) {
+                heap.put_chunk(slot, index);
+            }
+        }
+    }
+
+    /// Allocates what the fast path cannot.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn alloc_slow(
+        &self,
+        layout: Layout,
+        zeroed: bool,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        self.budget.retry(|| {
+            // SAFETY: called from outside through an allocation; the heap calls nothing back.
+            let heap = unsafe { self.heap() };
+            let route = heap.route(layout.size(), layout.align());
+            self.alloc_routed(heap, route, layout, zeroed)
+        })
+    }
+
+    pub(super) fn alloc_routed(
+        &self,
+        heap: &mut Heap<Marked>,
+        route: Route,
+        layout: Layout,
+        zeroed: bool,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        match route {
+            Route::Nowhere => Err(AllocError::AboveLargestSlab {
+                requested: layout.size(),
+                largest: heap.ladder.largest(),
+            }),
+            Route::Extent => {
+                self.attach(heap)?;
+                let cache = self.cache();
+                // SAFETY: attached, and this arena has no other thread.
+                let extent = unsafe { heap.take_extent(cache, layout.size(), layout.align()) }?;
+                if zeroed && !extent.zero {
+                    // SAFETY: an extent has its bytes.
+                    unsafe { extent.start.write_bytes(0, extent.bytes) };
+                }
+                Ok(NonNull::slice_from_raw_parts(extent.start, extent.bytes))
+            }
+            Route::Pool(index) => {
+                self.attach(heap)?;
+                let size = heap.ladder.slabs()[index];
+                let chunk = match self.pop(index) {
+                    Some(chunk) => chunk,
+                    None => {
+                        // SAFETY: attached, and this arena has no other thread.
+                        unsafe { heap.refill(self.cache(), index) }?;
+                        self.pop(index).ok_or_else(|| heap.refused(size))?
+                    }
+                };
+                if zeroed {
+                    // SAFETY: a chunk has its slab's bytes.
+                    unsafe { chunk.write_bytes(0, size) };
+                }
+                Ok(NonNull::slice_from_raw_parts(chunk, size))
+            }
+        }
+    }
+
+    /// As `fits`, looked at closely. In single words, as `push_slow`.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fits_slow(
+        &self,
+        descriptor: *mut Descriptor,
+        address: usize,
+        layout: Layout,
+    ) -> bool {
+        // SAFETY: a descriptor of a live chunk of this arena; the heap is only read.
+        unsafe { misuse::fits(self.heap(), &*descriptor, address, layout.size(), layout.align()) }
+    }
+
+    /// Ends the program over `address`. Not inlined: a message needs a stack frame, and
+    /// with it a free would not be inlined either.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn misused(
+        &self,
+        operation: &'static str,
+        address: usize,
+        layout: Option<Layout>,
+    ) -> ! {
+        self.diagnose(operation, address, layout).raise()
+    }
+
+    /// What is wrong with `address`, after `put` or `len_of` refused it.
+    #[cold]
+    pub(super) fn diagnose(
+        &self,
+        operation: &'static str,
+        address: usize,
+        layout: Option<Layout>,
+    ) -> Misuse {
+        // SAFETY: the heap is only read.
+        misuse::diagnose(unsafe { self.heap() }, operation, address, layout)
+    }
+
+    /// Makes the live chunk at `address` hold `size` bytes where it is: `Err` if there
+    /// is no such chunk, `None` if it would have to move.
+    pub(super) fn resize(
+        &self,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) -> Result<Option<usize>, NotLive> {
+        let found = self.find(address).ok_or(NotLive)?;
+        // SAFETY: called from outside; the heap calls nothing back. The chunk is live.
+        Ok(unsafe { found.resize(self.heap(), size, align) })
+    }
+
+    /// Reallocates the live chunk at `address`.
+    pub(super) fn realloc(
+        &self,
+        address: usize,
+        layout: Layout,
+    ) -> Result<Result<NonNull<[u8]>, AllocError>, NotLive> {
+        let found = self.find(address).ok_or(NotLive)?;
+        // SAFETY: the address is that of a live chunk.
+        let chunk = unsafe { NonNull::new_unchecked(found.chunk) };
+        if let Some(len) = self.resize(address, layout.size(), layout.align())? {
+            return Ok(Ok(NonNull::slice_from_raw_parts(chunk, len)));
+        }
+        // SAFETY: called from outside; the heap calls nothing back. The chunk is live.
+        unsafe {
+            let heap = self.heap();
+            if (*found.descriptor).pool.is_null()
+                && let Some(extent) =
+                    heap.move_extent(self.cache(), found.descriptor, layout.size(), layout.align())
+            {
+                return Ok(Ok(NonNull::slice_from_raw_parts(extent.start, extent.bytes)));
+            }
+        }
+        let old_len = self.len_of(address).ok_or(NotLive)?;
+        let new = match self.try_alloc(layout) {
+            Ok(new) => new,
+            Err(error) => return Ok(Err(error)),
+        };
+        // SAFETY: both chunks are live, do not overlap, and have that many bytes.
+        unsafe {
+            let bytes = old_len.min(layout.size());
+            new.cast::<u8>().copy_from_nonoverlapping(chunk, bytes);
+        }
+        self.push(found);
+        Ok(Ok(new))
+    }
+}
