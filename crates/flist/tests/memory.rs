@@ -74,6 +74,7 @@ fn a_small_arena_with_large_chunks_pays_for_no_pool() {
     let live: usize = (0..10).map(|_| heap.try_alloc(layout(64 << 10)).unwrap().len()).sum();
     let info = heap.info();
     let part = (info.heap + info.overhead) as f64 / live as f64;
+    println!("ten chunks of 64 KiB in 1 MiB: {part:.3}; {info}");
     assert!(part <= 1.05, "heap and overhead are {part:.3} of the {live} bytes live: {info}");
     // And what is left of the capacity can be had.
     let rest = (1 << 20) - info.heap;
