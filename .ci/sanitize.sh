@@ -1,11 +1,11 @@
 #!/bin/sh
 # The engine's tests under a sanitizer of LLVM's, on a nightly compiler:
 #
-#   .ci/sanitize.sh address     AddressSanitizer: core, the engine, the suite on flist
+#   .ci/sanitize.sh address     AddressSanitizer: core, the engine, the suite on flist, arrays
 #   .ci/sanitize.sh thread      ThreadSanitizer: the engine's tests of races
 #   .ci/sanitize.sh mvcc        ThreadSanitizer: the example of an index with many versions
 #
-# What is looked at: core, flist, and the tests themselves. The standard library comes as it
+# What is looked at: core, flist, arrays, and the tests themselves. The standard library comes as it
 # is built, without a sanitizer (that would need its source and twice the time), so what
 # threads hand over by its locks and channels looks like a race to ThreadSanitizer: only
 # tests that do without them are run, and what it still says of the standard library's own
@@ -31,6 +31,8 @@ address)
     run -p mallocer-core -p mallocer-flist --lib
     run -p mallocer-flist --test threads --test races --test misuse
     run -p mallocer-conformance --test all flist
+    # Among others on the C library's malloc, whose chunks' ends are known.
+    run -p mallocer-array --test all
     ;;
 thread)
     suppressions=$(mktemp)
