@@ -181,7 +181,8 @@ impl Process {
     }
 
     /// A chunk of at least `size` bytes, at the alignment that every slab has, if this thread
-    /// has one at hand: in a few instructions. Who gets none asks [`alloc`](Process::alloc).
+    /// has one at hand: in a few instructions. Who gets none asks
+    /// [`alloc_beyond`](Process::alloc_beyond).
     ///
     /// # Examples
     ///
@@ -211,6 +212,13 @@ impl Process {
             Some(chunk) => Some(zero_if(true, chunk)),
             None => self.alloc_slow(layout, true),
         }
+    }
+
+    /// What [`alloc`](Process::alloc) does once there is nothing at hand.
+    #[cold]
+    #[inline(never)]
+    pub fn alloc_beyond(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
+        self.alloc_slow(layout, false)
     }
 
     #[cold]
@@ -275,7 +283,7 @@ impl Process {
 
     /// Frees a chunk if that is a matter of a few instructions: if it is of this thread's own
     /// pools, and there is room for it at hand. `false` says that nothing was done, and that
-    /// the chunk, or whatever it is, is to be passed to [`free`](Process::free).
+    /// the chunk, or whatever it is, is to be passed to [`free_beyond`](Process::free_beyond).
     ///
     /// # Safety
     ///
@@ -310,7 +318,17 @@ impl Process {
         }
     }
 
-    /// As [`Sharing::free_slow`].
+    /// What [`free`](Process::free) does once the chunk is not at hand.
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
+    pub unsafe fn free_beyond(&'static self, operation: &'static str, chunk: *mut u8) {
+        self.free_slow(operation, chunk.addr(), 0, 0);
+    }
+
+    /// Frees a chunk of another thread's pool, mostly, or one that needs the heap; or tells
+    /// what is wrong with it. An `align` of 0 says that the layout is not known.
     #[inline(never)]
     fn free_slow(
         &'static self,
@@ -319,12 +337,11 @@ impl Process {
         size: usize,
         align: usize,
     ) {
-        if let (Some(heap), Some(hardened)) = (self.heap.get(), self.hardened.get())
-            && hardened.free_fast(heap, address, size, align)
-        {
-            return;
+        let freed =
+            self.fast().is_some_and(|(front, cache)| front.free(cache, address, size, align));
+        if !freed {
+            self.free_slower(operation, address, size, align);
         }
-        self.free_slower(operation, address, size, align);
     }
 
     #[cold]
@@ -336,6 +353,11 @@ impl Process {
         size: usize,
         align: usize,
     ) {
+        if let (Some(heap), Some(hardened)) = (self.heap.get(), self.hardened.get())
+            && hardened.free_fast(heap, address, size, align)
+        {
+            return;
+        }
         // Whatever the system is asked for, a free leaves it as it was.
         let errno = os::errno();
         let Some(heap) = self.heap() else { self.foreign(operation, address) };
@@ -343,7 +365,7 @@ impl Process {
             return os::set_errno(errno);
         }
         match self.hardened.get() {
-            None => heap.free_slow(operation, address, size, align),
+            None => heap.free_slower(operation, address, size, align),
             Some(hardened) => {
                 let layout = (align > 0).then_some((size, align));
                 hardened.free(heap, operation, address, layout);

@@ -307,7 +307,13 @@ impl Sharing {
 
     /// The same, once the fast path of all chunks has refused.
     #[inline(never)]
-    fn free_slower(&self, operation: &'static str, address: usize, size: usize, align: usize) {
+    pub(crate) fn free_slower(
+        &self,
+        operation: &'static str,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) {
         let thread = self.thread();
         if let Some(cache) = self.front.cache(self.lane)
             && (self.front.free_to_depot(cache, address, size, align)

@@ -27,7 +27,7 @@ extern "C" fn malloc(size: size_t) -> *mut c_void {
 #[cold]
 #[inline(never)]
 extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
-    match layout(size, ALIGN).and_then(|layout| HEAP.alloc(layout)) {
+    match layout(size, ALIGN).and_then(|layout| HEAP.alloc_beyond(layout)) {
         Some(chunk) => chunk.cast().as_ptr(),
         None => fail(ENOMEM),
     }
@@ -67,7 +67,7 @@ pub(crate) unsafe extern "C" fn free(chunk: *mut c_void) {
 unsafe extern "C" fn free_slow(chunk: *mut c_void) {
     if !chunk.is_null() {
         // SAFETY: passed on.
-        unsafe { HEAP.free("free", chunk.cast()) }
+        unsafe { HEAP.free_beyond("free", chunk.cast()) }
     }
 }
 
