@@ -8,27 +8,15 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-if [ "$(uname -m)" != x86_64 ] || ! command -v objdump >/dev/null; then
-    echo "no objdump for x86-64 here: nothing is looked at"
-    exit 0
-fi
-
-target=${CARGO_TARGET_DIR:-target}
+. .ci/instructions.sh
 cargo build --quiet --release -p mallocer-flist --example fast_path
-program=$target/release/examples/fast_path
-
-# The instructions of function $1, without addresses and bytes.
-instructions() {
-    objdump --disassemble="$1" --no-show-raw-insn --no-addresses -M intel "$program" |
-        sed -n "/^<$1>:/,/^\$/p" | sed '1d; /^$/d; s/^[[:space:]]*//'
-}
 
 wrong=0
 printf '%-20s %12s %9s %7s %7s\n' function instructions 'to return' calls atomic
 for function in single_alloc single_free single_free_sized shared_alloc shared_free; do
-    code=$(instructions "$function")
+    code=$(instructions fast_path "$function")
     if [ -z "$code" ]; then
-        echo "$function is not found in $program" >&2
+        echo "$function is not found" >&2
         exit 1
     fi
     all=$(echo "$code" | grep -cv '^nop' || true)

@@ -7,25 +7,19 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-if [ "$(uname -m)" != x86_64 ] || ! command -v objdump >/dev/null; then
-    echo "no objdump for x86-64 here: nothing is looked at"
-    exit 0
-fi
-
-target=${CARGO_TARGET_DIR:-target}
+. .ci/instructions.sh
 cargo build --quiet --release -p mallocer-flist --example fast_path
 cargo build --quiet --release -p mallocer --example options
 
-# The instructions of function $2 of program $1, without what depends on where they lie.
-instructions() {
-    objdump --disassemble="$2" --no-show-raw-insn --no-addresses -M intel "$target/release/examples/$1" |
-        sed -n "/^<$2>:/,/^\$/p" |
-        sed -E '1d; /^$/d; s/^[[:space:]]*//; s/rip\+0x[0-9a-f]+/rip/; s/[[:space:]]+#.*//; s/17h[0-9a-f]{16}E/E/; /^(nop|data16|cs nop|xchg +ax,ax)/d'
+# The same without what depends on where they lie.
+compared() {
+    instructions "$1" "$2" |
+        sed -E 's/rip\+0x[0-9a-f]+/rip/; s/[[:space:]]+#.*//; s/17h[0-9a-f]{16}E/E/; /^(nop|data16|cs nop|xchg +ax,ax)/d'
 }
 
 for function in single_alloc single_free shared_alloc shared_free; do
-    without=$(instructions fast_path "$function")
-    with=$(instructions options "$function")
+    without=$(compared fast_path "$function")
+    with=$(compared options "$function")
     [ -n "$without" ] || { echo "$function is not found" >&2; exit 1; }
     if [ "$without" != "$with" ]; then
         echo "$function differs where options are used:" >&2
