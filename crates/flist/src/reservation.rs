@@ -120,6 +120,13 @@ impl Reservation {
         None
     }
 
+    /// The most that is reserved where the system counts what may be written to, in bytes: the
+    /// table is counted whole then, also once more for each process that is forked, and more
+    /// than this nobody is granted.
+    fn most_strict() -> usize {
+        os::memory().saturating_mul(2).max(SMALLEST)
+    }
+
     fn try_make(bytes: usize) -> Option<Reservation> {
         let runs = bytes / RUN;
         let table = (runs + 1) * size_of::<Descriptor>();
@@ -128,6 +135,11 @@ impl Reservation {
         let whole = table.next_multiple_of(ALIGN) + ALIGN + bytes;
         let reserved = os::reserve(whole)?;
         let start = reserved.start;
+        if reserved.strict && bytes > Reservation::most_strict() {
+            // SAFETY: reserved above, and used by nobody.
+            unsafe { os::unreserve(start.as_ptr(), whole) };
+            return None;
+        }
         let gap = start.addr().get().next_multiple_of(ALIGN) - start.addr().get();
         let base_offset = gap + table.next_multiple_of(ALIGN);
         // SAFETY: the table lies within what was reserved.
