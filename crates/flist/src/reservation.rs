@@ -21,8 +21,8 @@
 //! frontier = 1 + runs(arenas) + runs(dirty) + runs(clean)
 //! ```
 //!
-//! Where the system refuses the full size (strict overcommit), the reservation is halved
-//! until it is granted; under a limit on address space it takes at most half of that.
+//! Where the system refuses the full size, the reservation is halved until it is granted; where
+//! it counts what may be written to (strict overcommit), it is at most twice the machine's memory; under a limit on address space it takes at most half of that.
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
