@@ -22,7 +22,8 @@
 //! ```
 //!
 //! Where the system refuses the full size, the reservation is halved until it is granted; where
-//! it counts what may be written to (strict overcommit), it is at most twice the machine's memory; under a limit on address space it takes at most half of that.
+//! it counts what may be written to (strict overcommit), it is at most twice the machine's
+//! memory; under a limit on address space it takes at most half of that.
 
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
