@@ -114,7 +114,7 @@ impl Ladder {
     /// Four slabs for every doubling, from 16 bytes to 1 TiB at alignment 16: 16, 32, 48, 64,
     /// 80, 96, 112, 128, 160, 192, …
     ///
-    /// Half as many slabs as by the rule, each of which wastes up to a fifth of a chunk. For
+    /// A third as many slabs as by the rule, each of which wastes up to a fifth of a chunk. For
     /// programs whose chunks are of many sizes and few of each: what a slab costs before it is
     /// well used is then more than what rounding costs.
     pub const QUARTERS: Ladder = Ladder(Repr::Static(&QUARTERS));
