@@ -14,8 +14,9 @@ use crate::statistics::{Block, Statistics};
 /// flist for any number of threads: each has magazines of its own, and any may free
 /// what another allocated.
 ///
-/// A thread that ends leaves nothing behind. What a thread's magazines hold back is
-/// bounded, for each slab, by 32 KiB and by a 256th of the capacity.
+/// A thread that ends leaves nothing behind. What a thread holds back is bounded: for each slab
+/// by a magazine of 64 KiB or a 256th of the capacity, and behind all magazines by 2 MiB or an
+/// eighth of the heap.
 ///
 /// # Examples
 ///

@@ -2,14 +2,15 @@
 //!
 //! # The protocol
 //!
-//! A thread allocates from and frees to its own magazines, whichever thread allocated
-//! the chunk: there is no ownership of pools, no list of remote frees, and no heap that
-//! a thread leaves behind. All that is shared — pools, depots, extents, the list of
-//! caches — is changed under the heap's lock, for a batch of chunks at a time.
+//! A thread allocates from its own magazines, and frees to its own shelves, whichever thread
+//! allocated the chunk: no free waits for another thread. Pools of small slabs belong to a
+//! thread's cache, and chunks of other threads' pools are sent there a magazine at a time; a
+//! thread that ends leaves cache and pools to the next one. All that is shared (pools, inboxes,
+//! extents, the list of caches) is changed under the heap's lock, for a batch of chunks at a time.
 //!
 //! ```text
-//! thread A            thread B            one short lock
-//! │ magazines │       │ magazines │  ⇄  │ depots │ pools │ extents │
+//! thread A               thread B               one short lock
+//! │ magazines, depots │  │ magazines, depots │  ⇄  │ inboxes │ pools │ extents │
 //! ```
 //!
 //! What needs no lock is in `front`; here is the rest. Every slow path begins anew: it
