@@ -34,6 +34,7 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::ops::Range;
 
 use crate::config::MAX_CAPACITY;
 use crate::error::{AllocError, ConfigError};
@@ -50,6 +51,12 @@ pub const SMALL_BYTES: usize = 1024;
 const SMALL_ENTRIES: usize = SMALL_BYTES / 8 + 1;
 const BUCKETS: usize = bucket(MAX_CAPACITY - 1) + 1;
 const _: () = assert!(BUCKETS == 1152);
+
+/// Between these sizes chunks that lie side by side would all begin at one of a few places in
+/// their OS pages, for which a cache has few lines. A line more for each, and they begin
+/// everywhere. Longer chunks have OS pages of their own.
+const STAGGERED: Range<usize> = 4 << 10..64 << 10;
+const CACHE_LINE: usize = 64;
 
 /// Wasted parts of a slab in ten thousand, for [`DEFAULT_UTILIZATION`].
 const DEFAULT_WASTE: usize = 500;
@@ -112,7 +119,8 @@ static QUARTERS: Table = Table::by_doublings(16, 4);
 
 impl Ladder {
     /// Four slabs for every doubling, from 16 bytes to 1 TiB at alignment 16: 16, 32, 48, 64,
-    /// 80, 96, 112, 128, 160, 192, …
+    /// 80, 96, 112, 128, 160, 192, … Between 4 and 64 KiB, those that are no power of two are a
+    /// cache line longer, so that their chunks do not all begin at the same place of an OS page.
     ///
     /// A third as many slabs as by the rule, each of which wastes up to a fifth of a chunk. For
     /// programs whose chunks are of many sizes and few of each: what a slab costs before it is
@@ -469,12 +477,14 @@ impl Table {
     }
 
     /// The ladder of `parts` slabs, a power of two, for every doubling, from `alignment` to the
-    /// largest capacity.
+    /// largest capacity; those [`STAGGERED`] are a cache line longer, except for powers of two.
     const fn by_doublings(alignment: usize, parts: usize) -> Table {
         let mut table = Table::EMPTY;
         let mut slab = alignment;
         while slab <= MAX_CAPACITY {
-            table.slabs[table.count] = slab;
+            let staggered = STAGGERED.start < slab && slab < STAGGERED.end;
+            let more = if staggered && !slab.is_power_of_two() { CACHE_LINE } else { 0 };
+            table.slabs[table.count] = slab + more;
             table.count += 1;
             let step = (1 << slab.ilog2()) / parts;
             slab += if step > alignment { step } else { alignment };

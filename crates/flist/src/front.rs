@@ -52,7 +52,7 @@ use crate::descriptor::{RUN, RUN_SHIFT, Tag};
 use crate::heap::{Heap, LARGEST_SHELVED};
 use crate::local::{Lane, Used, used_last};
 use crate::magazine::Magazine;
-use crate::place::{CHECKED, Found, Place};
+use crate::place::{CHECKED, Place};
 use crate::pool::Bare;
 use crate::primitive::AtomicU64;
 use crate::shelf::{SHELF_BYTES, Shelf};
@@ -61,15 +61,15 @@ use crate::shelf::{SHELF_BYTES, Shelf};
 pub(crate) const MARK_BYTES: usize = size_of::<u64>();
 
 /// Slabs of this many bytes and more have pools that all threads share: their chunks are
-/// so large that neighbours hardly share a cache line.
-pub(crate) const COMMON_BYTES: usize = 1024;
+/// so large that neighbours hardly share a cache line, and that a pool for each thread costs much.
+pub(crate) const COMMON_BYTES: usize = 16 << 10;
 
 /// What the fast paths of a shared arena read: what a free reads is in the first cache line.
 #[repr(C, align(64))]
 pub(crate) struct Front {
     pub(crate) finder: Finder,
     /// The first slab whose pools all threads share.
-    common: u32,
+    pub(crate) common: u32,
     /// Alignment that every slab has.
     alignment: u32,
     lookup: *const Table,
@@ -125,7 +125,7 @@ impl Finder {
 
     /// Whether that is a shelf of this cache, of the arena.
     #[inline(always)]
-    fn is_of(&self, shelf: *mut (), cache: *mut ThreadCache) -> bool {
+    pub(crate) fn is_of(&self, shelf: *mut (), cache: *mut ThreadCache) -> bool {
         shelf.addr().wrapping_sub(cache.addr()) < self.cache_bytes
     }
 
@@ -315,23 +315,6 @@ impl Front {
         }
     }
 
-    /// The same, once the magazine has run empty: from the depot behind it.
-    pub(crate) fn alloc_from_depot(
-        &self,
-        cache: *mut ThreadCache,
-        layout: Layout,
-    ) -> Option<NonNull<[u8]>> {
-        if layout.size() > LARGEST_SHELVED {
-            return None;
-        }
-        // SAFETY: as in `alloc`.
-        unsafe {
-            let index = self.first_at_least(layout.size());
-            let fetched = (*ThreadCache::shelves::<Bare>(cache).at(index)).fetch();
-            fetched.then(|| self.alloc(cache, layout)).flatten()
-        }
-    }
-
     /// Frees the chunk at `address`, if the calling thread used the arena last, the chunk is
     /// live, its thread's own or everybody's, and there is room for it at hand.
     #[inline(always)]
@@ -353,87 +336,6 @@ impl Front {
     pub(crate) fn free_sized(&self, ready: Ready, layout: Layout) -> bool {
         // SAFETY: the shelf is this thread's.
         unsafe { ready.serves(layout.size()) && self.is_aligned(layout.align()) && ready.free() }
-    }
-
-    /// Puts the chunk at `address` on a shelf of this cache, whosever pool it is of; `false` if
-    /// that cannot be done here, or there is no such chunk. An `align` of 0 says that the
-    /// layout is not known.
-    pub(crate) fn free(
-        &self,
-        cache: *mut ThreadCache,
-        address: usize,
-        size: usize,
-        align: usize,
-    ) -> bool {
-        let Some(found) = self.find(address) else { return false };
-        // SAFETY: found live in this arena, so its slab has a shelf, of this thread.
-        unsafe {
-            let index = (*found.descriptor).slab as usize;
-            let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
-            let fits = align == 0 || (*shelf).magazine.serves(size) && self.is_aligned(align);
-            fits && self.push(cache, found)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The chunk was found live in this arena, and the cache is this thread's.
-    #[inline(always)]
-    unsafe fn push(&self, cache: *mut ThreadCache, found: Found) -> bool {
-        // SAFETY: the caller's promise: so the chunk's slab has a shelf (for extents it has no
-        // room), and the chunk is the arena's to write.
-        unsafe {
-            let shelf = ThreadCache::shelves(cache).at((*found.descriptor).slab as usize);
-            let pushed = if self.is_own(found, cache) {
-                (*shelf).magazine.push(Bare(found.chunk))
-            } else {
-                (*shelf).push_foreign(Bare(found.chunk))
-            };
-            if pushed {
-                set_mark(found.chunk, self.finder.key);
-            }
-            pushed
-        }
-    }
-
-    /// The same, once the magazine is full: it goes to the depot behind it. An `align` of 0
-    /// says that the layout is not known.
-    pub(crate) fn free_to_depot(
-        &self,
-        cache: *mut ThreadCache,
-        address: usize,
-        size: usize,
-        align: usize,
-    ) -> bool {
-        let Some(found) = self.find(address) else { return false };
-        // SAFETY: found live in this arena, so its slab has a shelf, of this thread.
-        unsafe {
-            let shelf = ThreadCache::shelves::<Bare>(cache).at((*found.descriptor).slab as usize);
-            let fits = align == 0 || (*shelf).magazine.serves(size) && self.is_aligned(align);
-            let stored = fits && self.is_own(found, cache) && (*shelf).store();
-            stored && (Ready { shelf, chunk: found.chunk, key: self.finder.key }).free()
-        }
-    }
-
-    /// Whether a chunk that was freed by the thread of `cache` goes to its magazine.
-    #[inline(always)]
-    pub(crate) fn is_own(&self, found: Found, cache: *mut ThreadCache) -> bool {
-        // SAFETY: the descriptor of a live chunk of this arena.
-        unsafe {
-            self.finder.is_of((*found.descriptor).shelf(), cache)
-                || u32::from((*found.descriptor).slab) >= self.common
-        }
-    }
-
-    /// Finds the live chunk at `address` in a pool whose chunks carry marks, or an extent.
-    #[inline(always)]
-    pub(crate) fn find(&self, address: usize) -> Option<Found> {
-        // SAFETY: the place is the reservation's. A chunk that is out of its pool may be
-        // read, and those under this tag are long enough for a mark.
-        unsafe {
-            let found = self.finder.place.find_handed(Tag::from_number(self.tag()), address)?;
-            (!has_mark(found.chunk, self.finder.key)).then_some(found)
-        }
     }
 }
 

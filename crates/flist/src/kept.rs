@@ -59,22 +59,24 @@ impl Front {
         }
     }
 
-    /// Puts the extent at `address` on a shelf of this cache, if it is a live one, can have
-    /// been allocated for `size` and `align`, and there is room. An `align` of 0 says that
-    /// the layout is not known.
-    pub(crate) fn keep(
+    /// Puts an extent on a shelf of this cache, if it is live, can have been allocated for `size`
+    /// and `align`, and there is room. An `align` of 0 says that the layout is not known.
+    ///
+    /// # Safety
+    ///
+    /// It was found in this arena, and the cache is this thread's.
+    pub(crate) unsafe fn keep(
         &self,
         cache: *mut ThreadCache,
-        address: usize,
+        found: Found,
         size: usize,
         align: usize,
     ) -> bool {
-        // SAFETY: the place is the reservation's; what is found live may be read, and is this
-        // arena's to write once it is freed. The cache is this thread's.
+        let Found { descriptor, chunk, .. } = found;
+        // SAFETY: the caller's promise. A live chunk may be read, and is this arena's to write
+        // once it is freed.
         unsafe {
-            let found = self.finder.place.find(Tag::from_number(self.tag()), address);
-            let Some(Found { descriptor, chunk, .. }) = found else { return false };
-            if !(*descriptor).pool.is_null() || has_mark(chunk, self.finder.key) {
+            if !found.is_live() || has_mark(chunk, self.finder.key) {
                 return false;
             }
             let fits = align == 0

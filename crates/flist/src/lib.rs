@@ -44,6 +44,7 @@ extern crate alloc;
 #[cfg(mallocer_loom)]
 extern crate std;
 
+mod behind;
 mod cache;
 mod clusters;
 mod descriptor;

@@ -20,18 +20,18 @@ use crate::pool::Slot;
 use crate::shelf::DEPOT_MOST;
 
 /// What a magazine of one slab holds at most, in bytes of chunks.
-const MAGAZINE_BYTES: usize = 64 << 10;
+const MAGAZINE_BYTES: usize = 128 << 10;
 /// And the part of the arena's capacity that this may be.
 const MAGAZINE_SHARE: usize = 256;
 /// A thread may hold back as much as this many magazines.
-const THREAD_MAGAZINES: usize = 16;
+const THREAD_MAGAZINES: usize = 8;
 /// And in chunks, at most and at least.
 const MAGAZINE_MOST: u32 = 128;
 const MAGAZINE_LEAST: u32 = 4;
 /// A new magazine's room; it grows when it runs empty or full.
 const MAGAZINE_FIRST: u32 = 16;
 /// What a depot of one slab and thread holds at most, in bytes of chunks.
-const DEPOT_BYTES: usize = 512 << 10;
+const DEPOT_BYTES: usize = 2048 << 10;
 /// And the part of the arena's capacity that this may be.
 const DEPOT_SHARE: usize = 2048;
 

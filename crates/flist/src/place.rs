@@ -31,6 +31,29 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Whether the chunk is out of its pool, or the extent not given back.
+    ///
+    /// # Safety
+    ///
+    /// The place is still of the arena that it was found in.
+    #[inline(always)]
+    pub(crate) unsafe fn is_live(self) -> bool {
+        // SAFETY: the caller's promise. The state may be written by another thread at this
+        // moment only if the program frees a chunk twice at once.
+        !CHECKED || unsafe { AtomicU8::from_ptr(self.state).load(Relaxed) } == LIVE
+    }
+
+    /// Whether the chunk of a pool was ever handed out.
+    ///
+    /// # Safety
+    ///
+    /// As [`is_live`](Found::is_live).
+    #[inline(always)]
+    pub(crate) unsafe fn was_handed(self) -> bool {
+        // SAFETY: passed on; found, so its descriptor is one.
+        !CHECKED || self.chunk.addr() % RUN < unsafe { (*self.descriptor).handed() }
+    }
+
     /// The chunk's length.
     ///
     /// # Safety
@@ -80,13 +103,8 @@ impl Place {
     /// The place is that of the process's reservation, or of no bytes.
     #[inline(always)]
     pub(crate) unsafe fn find(self, tag: Tag, address: usize) -> Option<Found> {
-        // SAFETY: passed on. The state may be written by another thread at this moment only
-        // if the program frees a chunk twice at once.
-        unsafe {
-            let found = self.find_any(tag, address)?;
-            let live = !CHECKED || AtomicU8::from_ptr(found.state).load(Relaxed) == LIVE;
-            live.then_some(found)
-        }
+        // SAFETY: passed on; found just now.
+        unsafe { self.find_any(tag, address).filter(|found| found.is_live()) }
     }
 
     /// The same, whatever its state, if it was ever handed out; of an extent, perhaps not.
@@ -96,11 +114,8 @@ impl Place {
     /// As [`find`](Place::find).
     #[inline(always)]
     pub(crate) unsafe fn find_handed(self, tag: Tag, address: usize) -> Option<Found> {
-        // SAFETY: passed on; found, so its descriptor is one.
-        unsafe {
-            let found = self.find_any(tag, address)?;
-            (!CHECKED || address % RUN < (*found.descriptor).handed()).then_some(found)
-        }
+        // SAFETY: passed on; found just now.
+        unsafe { self.find_any(tag, address).filter(|found| found.was_handed()) }
     }
 
     /// Finds the place of a chunk that begins at `address`.
@@ -109,7 +124,7 @@ impl Place {
     ///
     /// As [`find`](Place::find).
     #[inline(always)]
-    unsafe fn find_any(self, tag: Tag, address: usize) -> Option<Found> {
+    pub(crate) unsafe fn find_any(self, tag: Tag, address: usize) -> Option<Found> {
         let offset = address.wrapping_sub(self.base.addr());
         if CHECKED && offset >= self.bytes {
             return None;

@@ -224,6 +224,10 @@ impl Process {
     #[cold]
     #[inline(never)]
     fn alloc_slow(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
+        let behind = self.fast().and_then(|(front, cache)| front.alloc_behind(cache, layout));
+        if let Some(chunk) = behind {
+            return Some(zero_if(zeroed, chunk));
+        }
         match (self.heap.get(), self.hardened.get()) {
             (Some(heap), Some(hardened)) => hardened.alloc(heap, layout, zeroed),
             _ => self.alloc_slower(layout, zeroed),
@@ -235,7 +239,7 @@ impl Process {
     fn alloc_slower(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
         let heap = self.heap()?;
         match self.hardened.get() {
-            None => heap.alloc_slow(layout, zeroed).ok(),
+            None => heap.alloc_slower(layout, zeroed).ok(),
             Some(hardened) => hardened.alloc(heap, layout, zeroed),
         }
     }

@@ -160,25 +160,37 @@ impl Sharing {
         cache
     }
 
-    #[cold]
+    /// Allocates what is not at hand.
     #[inline(never)]
     pub(crate) fn alloc_slow(
         &self,
         layout: Layout,
         zeroed: bool,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let thread = self.thread();
         let cache = self.front.cache(self.lane);
-        if let Some(chunk) = cache.and_then(|cache| self.front.alloc(cache, layout)) {
-            // The thread had used another arena in between.
-            return Ok(zero_if(zeroed, chunk));
+        match cache.and_then(|cache| self.front.alloc_behind(cache, layout)) {
+            Some(chunk) => Ok(zero_if(zeroed, chunk)),
+            None => self.alloc_slower(layout, zeroed),
         }
-        if let Some(cache) = cache
-            && let Some(chunk) = self
-                .front
-                .alloc_from_depot(cache, layout)
-                .or_else(|| self.front.take_kept(cache, layout))
+    }
+
+    /// The same, once the shelves of the cache at hand, if there is one, have none.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn alloc_slower(
+        &self,
+        layout: Layout,
+        zeroed: bool,
+    ) -> Result<NonNull<[u8]>, AllocError> {
+        let at_hand = self.front.cache(self.lane).is_some();
+        let thread = self.thread();
+        let front = &self.front;
+        if !at_hand
+            && let Some(cache) = front.cache(self.lane)
+            && let Some(chunk) =
+                front.alloc(cache, layout).or_else(|| front.alloc_behind(cache, layout))
         {
+            // The thread had used another arena in between.
             return Ok(zero_if(zeroed, chunk));
         }
         self.budget.retry(|| {
@@ -288,8 +300,8 @@ impl Sharing {
         }
     }
 
-    /// Frees a chunk of another cache's pool, whose magazine is full, or that has none; or
-    /// tells what is wrong with it. An `align` of 0 says that the layout is not known.
+    /// Frees a chunk that is not at hand, mostly one of another thread's pool; or tells what is
+    /// wrong with it. An `align` of 0 says that the layout is not known.
     #[inline(never)]
     pub(crate) fn free_slow(
         &self,
@@ -306,7 +318,8 @@ impl Sharing {
         self.free_slower(operation, address, size, align);
     }
 
-    /// The same, once the fast path of all chunks has refused.
+    /// The same, once no shelf of the cache at hand, if there is one, has room.
+    #[cold]
     #[inline(never)]
     pub(crate) fn free_slower(
         &self,
@@ -315,11 +328,13 @@ impl Sharing {
         size: usize,
         align: usize,
     ) {
+        let at_hand = self.front.cache(self.lane).is_some();
         let thread = self.thread();
-        if let Some(cache) = self.front.cache(self.lane)
-            && (self.front.free_to_depot(cache, address, size, align)
-                || self.front.keep(cache, address, size, align))
+        if !at_hand
+            && let Some(cache) = self.front.cache(self.lane)
+            && self.front.free(cache, address, size, align)
         {
+            // The thread had used another arena in between.
             return;
         }
         let mut heap = self.heap.lock();
@@ -349,7 +364,7 @@ impl Sharing {
                 if !cache.is_null() {
                     heap.make_room_to_keep(cache, index, bytes);
                 }
-                if cache.is_null() || !self.front.keep(cache, address, size, align) {
+                if cache.is_null() || !self.front.keep(cache, found, size, align) {
                     heap.free_extent(found.descriptor);
                 }
                 return self.unlock(heap);

@@ -48,7 +48,7 @@ const _: () = assert!(size_of::<Shelf<*mut u8>>() == SHELF_BYTES);
 const _: () = assert!(size_of::<ThreadCache>() == SHELF_BYTES);
 
 /// The most magazines that a depot has.
-pub(crate) const DEPOT_MOST: usize = 8;
+pub(crate) const DEPOT_MOST: usize = 32;
 
 /// Magazines behind that of a shelf: the first `full` of `have` are full, the others
 /// empty. Its thread exchanges its own for one of them without a lock.

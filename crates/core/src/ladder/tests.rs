@@ -64,7 +64,11 @@ fn quarters_has_four_slabs_for_every_doubling() {
     let slabs = Ladder::QUARTERS.slabs();
     assert_eq!(slabs[..12], [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256]);
     for power in (6..40).map(|exponent| 1_usize << exponent) {
-        let doubling: Vec<usize> = (4..=8).map(|parts| power / 4 * parts).collect();
+        let staggered = (4 << 10..64 << 10).contains(&power);
+        let part = |parts: usize| {
+            power / 4 * parts + if staggered && !parts.is_power_of_two() { 64 } else { 0 }
+        };
+        let doubling: Vec<usize> = (4..=8).map(part).collect();
         assert!(slabs.windows(5).any(|five| five == doubling), "{doubling:?}");
     }
     assert_eq!(slabs.len(), 4 + 4 * 34);

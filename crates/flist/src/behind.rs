@@ -1,0 +1,104 @@
+//! What a thread does in a shared arena without a lock, behind its magazines.
+//!
+//! A fast path that finds a magazine empty or full, or a chunk that is not of the thread's own
+//! pools, comes here before it goes to the heap:
+//!
+//! ```text
+//! allocation:  magazine ──empty──▶ depot, extents at hand ──none──▶ heap
+//! free:        own chunk      ──▶ magazine ──full──▶ depot ──full──▶ heap
+//!              other thread's ──▶ foreign chunks ───────────full──▶ heap
+//!              extent         ──▶ extents at hand ──────────full──▶ heap
+//! ```
+//!
+//! Here every chunk is looked at whole: found by its arena's tag, whosever pool it is of.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+use crate::cache::ThreadCache;
+use crate::descriptor::Tag;
+use crate::front::{Front, has_mark, set_mark};
+use crate::heap::{LARGEST_POOLED, LARGEST_SHELVED};
+use crate::place::Found;
+use crate::pool::Bare;
+
+impl Front {
+    /// Allocates once the magazine has run empty: from the depot behind it, or an extent.
+    #[inline(never)]
+    pub(crate) fn alloc_behind(
+        &self,
+        cache: *mut ThreadCache,
+        layout: Layout,
+    ) -> Option<NonNull<[u8]>> {
+        if layout.size() > LARGEST_SHELVED {
+            return None;
+        }
+        if layout.size() > LARGEST_POOLED {
+            return self.take_kept(cache, layout);
+        }
+        // SAFETY: the cache is this thread's, and has a shelf for every such size.
+        let fetched = unsafe {
+            let index = self.first_at_least(layout.size());
+            (*ThreadCache::shelves::<Bare>(cache).at(index)).fetch()
+        };
+        fetched.then(|| self.alloc(cache, layout)).flatten()
+    }
+
+    /// Puts the chunk at `address` on a shelf of this cache, whosever pool it is of; `false` if
+    /// there is no room, or no such chunk. An `align` of 0 says that the layout is not known.
+    #[inline(never)]
+    pub(crate) fn free(
+        &self,
+        cache: *mut ThreadCache,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) -> bool {
+        // SAFETY: the place is the reservation's, and the cache is this thread's. A chunk of
+        // this arena's pools that was handed out may be read, and is the arena's to write if
+        // it has no mark; its slab has a shelf.
+        unsafe {
+            let tag = Tag::from_number(self.tag());
+            let Some(found) = self.finder.place.find_any(tag, address) else { return false };
+            if (*found.descriptor).pool.is_null() {
+                return self.keep(cache, found, size, align);
+            }
+            let shelf = ThreadCache::shelves(cache).at((*found.descriptor).slab as usize);
+            let fits = align == 0 || (*shelf).magazine.serves(size) && self.is_aligned(align);
+            if !fits || !found.was_handed() || has_mark(found.chunk, self.finder.key) {
+                return false;
+            }
+            let chunk = Bare(found.chunk);
+            let pushed = if self.is_own(found, cache) {
+                (*shelf).magazine.push(chunk) || (*shelf).store() && (*shelf).magazine.push(chunk)
+            } else {
+                (*shelf).push_foreign(chunk)
+            };
+            if pushed {
+                set_mark(found.chunk, self.finder.key);
+            }
+            pushed
+        }
+    }
+
+    /// Whether a chunk that was freed by the thread of `cache` goes to its magazine.
+    #[inline(always)]
+    pub(crate) fn is_own(&self, found: Found, cache: *mut ThreadCache) -> bool {
+        // SAFETY: the descriptor of a live chunk of this arena.
+        unsafe {
+            self.finder.is_of((*found.descriptor).shelf(), cache)
+                || u32::from((*found.descriptor).slab) >= self.common
+        }
+    }
+
+    /// Finds the live chunk at `address` in a pool whose chunks carry marks, or an extent.
+    #[inline(always)]
+    pub(crate) fn find(&self, address: usize) -> Option<Found> {
+        // SAFETY: the place is the reservation's. A chunk that is out of its pool may be
+        // read, and those under this tag are long enough for a mark.
+        unsafe {
+            let found = self.finder.place.find_handed(Tag::from_number(self.tag()), address)?;
+            (!has_mark(found.chunk, self.finder.key)).then_some(found)
+        }
+    }
+}
