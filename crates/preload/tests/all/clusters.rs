@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::harness::{compiled, library};
+use crate::harness::compiled;
+use crate::library::library;
 
 const OPTIONS: &str = "tiny=64x100000,small=512x20000,1m=20,decay=0";
 

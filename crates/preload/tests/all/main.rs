@@ -8,6 +8,7 @@ mod clusters;
 mod family;
 mod hardened;
 mod harness;
+mod library;
 mod misuse;
 mod operators;
 mod options;
