@@ -55,6 +55,8 @@ pub(crate) struct ThreadCache {
     pub(crate) next: *mut ThreadCache,
     /// Bytes of chunks that it may hold back beyond its magazines.
     pub(crate) held_back: usize,
+    /// Bytes of the heap when it was last scavenged.
+    pub(crate) scavenged_at: usize,
     /// What a hardened heap keeps back of this thread's; null before there is any.
     pub(crate) kept_back: *mut Shard,
 }
@@ -102,7 +104,8 @@ impl<S: Slot> Heap<S> {
             let cache = cache.cast::<ThreadCache>().as_ptr();
             // All zero bytes are shelves with nothing.
             let kept_back = ptr::null_mut();
-            cache.write(ThreadCache { thread, next: self.caches, held_back: 0, kept_back });
+            let next = self.caches;
+            cache.write(ThreadCache { thread, next, held_back: 0, scavenged_at: 0, kept_back });
             self.caches = cache;
             cache
         }

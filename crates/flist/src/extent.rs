@@ -59,18 +59,28 @@ impl<S: Slot> Heap<S> {
         }
         self.decay();
         let bytes = size.max(1).next_multiple_of(OS_PAGE);
-        match self.try_take_extent(bytes, align) {
-            Err(AllocError::Capacity { .. } | AllocError::System { .. })
-                // SAFETY: passed on.
-                if unsafe { self.reclaim(cache) } > 0 =>
-            {
-                self.try_take_extent(bytes, align)
+        // SAFETY: passed on.
+        unsafe {
+            match self.try_take_extent(cache, bytes, align) {
+                Err(AllocError::Capacity { .. } | AllocError::System { .. })
+                    if self.reclaim(cache) > 0 =>
+                {
+                    self.try_take_extent(cache, bytes, align)
+                }
+                result => result,
             }
-            result => result,
         }
     }
 
-    fn try_take_extent(&mut self, bytes: usize, align: usize) -> Result<Extent, AllocError> {
+    /// # Safety
+    ///
+    /// As [`take_extent`](Heap::take_extent).
+    unsafe fn try_take_extent(
+        &mut self,
+        cache: *mut ThreadCache,
+        bytes: usize,
+        align: usize,
+    ) -> Result<Extent, AllocError> {
         let reservation = self.attach()?;
         let table = reservation.descriptors();
         let slab = self.extent_slab(bytes);
@@ -79,8 +89,13 @@ impl<S: Slot> Heap<S> {
         }
         let runs = bytes.div_ceil(RUN) as u32;
         let (align_runs, origin) = reservation.alignment(align);
-        // SAFETY: the retained store is this arena's.
-        let retained = unsafe { self.retained.take(table, runs, align_runs, origin) };
+        // SAFETY: the retained store is this arena's; passed on.
+        let retained = unsafe {
+            self.retained.take(table, runs, align_runs, origin).or_else(|| {
+                self.scavenge(cache);
+                self.retained.take(table, runs, align_runs, origin)
+            })
+        };
         let Taken { span, zero } = match retained {
             Some(span) => {
                 self.seen.hit();
@@ -90,6 +105,7 @@ impl<S: Slot> Heap<S> {
             None => {
                 self.seen.miss();
                 self.charge(bytes)?;
+                self.trim_retained();
                 let Some(taken) = reservation.take(runs, align) else {
                     self.refund(bytes);
                     return Err(self.refused(bytes));
@@ -297,6 +313,7 @@ impl<S: Slot> Heap<S> {
             return true;
         }
         if reservation.take_at(first, runs).is_some() {
+            self.trim_retained();
             self.runs += runs as usize;
             return true;
         }

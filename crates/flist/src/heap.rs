@@ -395,6 +395,7 @@ impl<S: Slot> Heap<S> {
             }
             self.pools = pool;
             if retained.is_some() {
+                self.seen.hit();
                 (*pool).grow(span.runs as usize * RUN);
             }
             let (ready, charged) = ((*pool).ready as usize, (*pool).charged);

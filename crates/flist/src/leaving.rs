@@ -1,6 +1,7 @@
 //! How memory leaves: retired pools, retained memory, purge, decay, release.
 //!
 //! ```text
+//! magazines ──scavenged──▶ pools
 //! pool, extent ──empty──▶ retained ──purge, decay──▶ system
 //!                            │ └──capacity is short──▶ process
 //!                            └──release (of everything)──▶ process
@@ -29,6 +30,14 @@ pub(crate) enum Leaving {
     System,
 }
 
+/// A cache is scavenged when the heap has grown by this part of it,
+const SCAVENGE_SHARE: usize = 16;
+/// and by this many bytes.
+const SCAVENGE_LEAST: usize = 256 << 10;
+
+/// The part of the heap that may be retained while extents take fresh memory.
+const RETAINED_SHARE: usize = 3;
+
 impl<S: Slot> Heap<S> {
     /// Dissolves a pool of which every chunk is free.
     ///
@@ -41,7 +50,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             debug_assert!((*pool).is_empty());
             let Pool { owner, states, charged, first_run, runs, stride, free, .. } = pool.read();
-            let Pool { slab, prev, next, .. } = pool.read();
+            let Pool { slab, prev, next, fresh, .. } = pool.read();
             (*ThreadCache::shelves::<S>(owner).at(slab as usize)).unlist(pool);
             let slab = self.slab(slab as usize);
             slab.pools -= 1;
@@ -65,6 +74,11 @@ impl<S: Slot> Heap<S> {
                 meta.give(pool.cast(), size_of::<Pool>());
             }
             let span = Span::new(first_run, runs);
+            let span = match leaving {
+                Leaving::Retained => self.give_uncharged(span, charged, fresh),
+                Leaving::Process | Leaving::System => Some(span),
+            };
+            let Some(span) = span else { return };
             // What is retained is charged in full.
             let missing = span.runs as usize * RUN - charged;
             let full = missing == 0 || leaving == Leaving::Retained && self.charge(missing).is_ok();
@@ -73,6 +87,29 @@ impl<S: Slot> Heap<S> {
             }
             self.leave(span, full, leaving);
         }
+    }
+
+    /// Gives the runs of a span of which nothing is charged to the process, as they came;
+    /// returns the others, if there are any. `fresh` says that they read as zero.
+    ///
+    /// # Safety
+    ///
+    /// The span is this arena's, with its descriptors cleared, and `charged` of its bytes are.
+    unsafe fn give_uncharged(&mut self, span: Span, charged: usize, fresh: bool) -> Option<Span> {
+        let reservation = self.reservation()?;
+        let used = charged.div_ceil(RUN) as u32;
+        if used < span.runs {
+            let rest = Span::new(span.first + used, span.runs - used);
+            self.runs -= rest.runs as usize;
+            // SAFETY: passed on. What is not charged was never written to.
+            unsafe {
+                match fresh {
+                    true => reservation.give_emptied(rest),
+                    false => reservation.give(core::iter::once(rest)),
+                }
+            }
+        }
+        (used > 0).then(|| Span::new(span.first, used))
     }
 
     /// Puts a span that is not used any more where it is to go. If it is `charged`,
@@ -122,6 +159,13 @@ impl<S: Slot> Heap<S> {
             }
             self.drain_inboxes();
         }
+        self.retire_empty(leaving, 0);
+        self.give_up_retained(leaving, self.kept_runs);
+        before - self.heap
+    }
+
+    /// Dissolves all pools that are empty and have at least `least` bytes charged.
+    fn retire_empty(&mut self, leaving: Leaving, least: usize) {
         let mut pool = self.pools;
         while !pool.is_null() {
             // SAFETY: the list holds this arena's pools; the next one is read before a
@@ -129,15 +173,47 @@ impl<S: Slot> Heap<S> {
             // that neighbours leave in one piece.
             unsafe {
                 let next = (*pool).next;
-                if (*pool).is_empty() && !(*pool).kept {
+                if (*pool).is_empty() && (*pool).charged >= least && !(*pool).kept {
                     let full = (*pool).charged == (*pool).span_bytes();
                     self.retire(pool, if full { Leaving::Retained } else { leaving });
                 }
                 pool = next;
             }
         }
-        self.give_up_retained(leaving, self.kept_runs);
-        before - self.heap
+    }
+
+    /// Makes what this cache holds, and does not need perhaps, memory for any slab, before
+    /// more is taken from the process: if the heap has grown enough since the cache last did.
+    ///
+    /// A program that goes from one kind of work to the next leaves magazines and depots of
+    /// its old sizes full. That it may not be done with them costs a refill then, and the heap
+    /// must grow by a sixteenth before it can cost another.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached, and the cache is the caller's own, or null.
+    pub(crate) unsafe fn scavenge(&mut self, cache: *mut ThreadCache) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let Some(head) = cache.as_mut() else { return };
+            let enough = (self.heap / SCAVENGE_SHARE).max(SCAVENGE_LEAST);
+            if self.heap < head.scavenged_at.saturating_add(enough) {
+                return;
+            }
+            head.scavenged_at = self.heap;
+            self.drain(cache);
+        }
+        self.retire_empty(Leaving::Retained, RUN);
+    }
+
+    /// Gives back to the system what is retained beyond a third of the heap: called when an
+    /// extent takes fresh memory all the same, since no retained span is long enough. Only
+    /// in an arena with a decay time: in others memory stays.
+    pub(crate) fn trim_retained(&mut self) {
+        let most = (self.heap / RETAINED_SHARE / RUN).max(self.kept_runs);
+        if self.decay.is_some() && self.retained.runs() > most {
+            self.give_up_retained(Leaving::System, most);
+        }
     }
 
     /// Gives up retained spans, the largest first, until `keep` runs are left.

@@ -99,12 +99,12 @@ impl<S: Slot> Heap<S> {
         wanted: u32,
     ) -> Result<u32, AllocError> {
         let out_state = self.out_state;
-        let cache = self.refilled_from(cache, index);
+        let from = self.refilled_from(cache, index);
         let slab: *mut Slab = self.slab(index);
         let mut got = 0;
         // SAFETY: slab and shelf are this arena's, and so are the pools in their lists.
         unsafe {
-            let shelf = ThreadCache::shelves::<S>(cache).at(index);
+            let shelf = ThreadCache::shelves::<S>(from).at(index);
             while got < wanted {
                 let mut pool = (*shelf).listed;
                 if pool.is_null() || (*pool).free == 0 {
@@ -112,7 +112,7 @@ impl<S: Slot> Heap<S> {
                     if got > 0 {
                         break;
                     }
-                    pool = self.pool_with_chunks(cache, index)?;
+                    pool = self.pool_with_chunks(cache, from, index)?;
                 } else if got == 0 {
                     self.seen.hit();
                 }
@@ -183,9 +183,9 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// A pool of the slab at `index` that has a chunk, for a cache of which no pool has:
-    /// one that was left by its thread, one of another thread if much is free there, or
-    /// else more of its own.
+    /// A pool of the slab at `index` that has a chunk, for `cache`, if none of those of `from`
+    /// has, which serves it: one that was left by its thread, one of another thread if much is
+    /// free there, or else more of its own.
     ///
     /// # Safety
     ///
@@ -194,6 +194,7 @@ impl<S: Slot> Heap<S> {
     unsafe fn pool_with_chunks(
         &mut self,
         cache: *mut ThreadCache,
+        from: *mut ThreadCache,
         index: usize,
     ) -> Result<*mut Pool, AllocError> {
         // SAFETY: passed on; pools in lists are alive.
@@ -203,16 +204,16 @@ impl<S: Slot> Heap<S> {
                 || (*slab).free > MUCH_MAGAZINES * usize::from((*slab).magazine_most)
                     && (*slab).free > (*slab).ready / MUCH_SHARE;
             if (*slab).free > 0 {
-                let found = self.others_pool(cache, index, much);
+                let found = self.others_pool(from, index, much);
                 if !found.is_null() {
                     self.seen.hit();
                     return Ok(found);
                 }
             }
-            match self.more_of_own(cache, index) {
+            match self.more_of_own(cache, from, index) {
                 // Then sharing is better than nothing.
                 Err(error) => {
-                    let found = self.others_pool(cache, index, true);
+                    let found = self.others_pool(from, index, true);
                     if found.is_null() { Err(error) } else { Ok(found) }
                 }
                 own => own,
@@ -226,13 +227,18 @@ impl<S: Slot> Heap<S> {
     unsafe fn more_of_own(
         &mut self,
         cache: *mut ThreadCache,
+        from: *mut ThreadCache,
         index: usize,
     ) -> Result<*mut Pool, AllocError> {
         // SAFETY: passed on.
         unsafe {
-            let mut pool = (*ThreadCache::shelves::<S>(cache).at(index)).listed;
+            let shelf = ThreadCache::shelves::<S>(from).at(index);
+            if (*shelf).listed.is_null() {
+                self.scavenge(cache);
+            }
+            let mut pool = (*shelf).listed;
             if pool.is_null() {
-                pool = self.new_pool(cache, index)?;
+                pool = self.new_pool(from, index)?;
             }
             if (*pool).free == 0 {
                 self.grow_pool(pool)?;

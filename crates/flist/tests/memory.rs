@@ -68,6 +68,34 @@ fn after_ten_million_replaces_a_ninth_is_lost_at_most_in_the_shared_form() {
     assert!(part <= MOST_AFTER_REPLACES, "heap and overhead are {part:.3} of the live bytes");
 }
 
+/// Allocates a mebibyte of one size after another, and frees it each time.
+fn sizes_in_turn<M: Mallocer>() {
+    const AT_ONCE: usize = 1 << 20;
+    let heap: M = open(1 << 30);
+    for size in (1..=40).map(|times| times * 48) {
+        let chunks: Vec<NonNull<u8>> =
+            (0..AT_ONCE / size).map(|_| heap.try_alloc(layout(size)).unwrap().cast()).collect();
+        for chunk in chunks {
+            // SAFETY: allocated above, and freed once.
+            unsafe { heap.free(chunk) };
+        }
+    }
+    let info = heap.info();
+    println!("{}: {info}", heap.name());
+    // Forty sizes that each kept what they had would be at 20 MiB.
+    assert!(info.heap <= 8 * AT_ONCE, "{info}");
+}
+
+#[test]
+fn what_one_size_leaves_serves_the_next() {
+    sizes_in_turn::<Flist>();
+}
+
+#[test]
+fn what_one_size_leaves_serves_the_next_in_the_shared_form() {
+    sizes_in_turn::<SharedFlist>();
+}
+
 #[test]
 fn a_small_arena_with_large_chunks_pays_for_no_pool() {
     let heap: Flist = open(1 << 20);
