@@ -1,7 +1,10 @@
 //! The benchmarks: one criterion group for each workload, every competitor in it.
 
+mod configuration;
+
 use std::time::Duration;
 
+use configuration::configuration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mallocer_benches::competitors;
 use mallocer_workloads::{Competitor, SET, Subject, Visitor, Workload};
@@ -58,10 +61,7 @@ fn all(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(15)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = configuration();
     targets = all
 }
 criterion_main!(benches);

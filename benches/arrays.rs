@@ -3,10 +3,12 @@
 //! The same jobs as the example `arrays` runs, smaller: everything is in one process, so no
 //! peaks of memory here, and who comes later finds the pages that others have touched.
 
+mod configuration;
+
 use std::hint::black_box;
 use std::iter::repeat_n;
-use std::time::Duration;
 
+use configuration::configuration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mallocer::array::{Array, In, Source, Text};
 use mallocer::{Arena, Flist, collections, global};
@@ -122,10 +124,7 @@ fn all(criterion: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(15)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800));
+    config = configuration();
     targets = all
 }
 criterion_main!(benches);
