@@ -179,7 +179,7 @@ pub(crate) fn common_shelf(index: usize) -> *mut () {
 
 /// The distance again; `None` of a shelf of one cache, and of null.
 #[inline(always)]
-fn common_distance(shelf: *mut ()) -> Option<usize> {
+pub(crate) fn common_distance(shelf: *mut ()) -> Option<usize> {
     let distance = shelf.addr();
     (distance.wrapping_sub(1) < MOST_CACHE_BYTES).then_some(distance)
 }

@@ -218,18 +218,19 @@ impl Process {
     #[cold]
     #[inline(never)]
     pub fn alloc_beyond(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
-        self.alloc_slow(layout, false)
+        match (self.hardened.get(), self.heap.get()) {
+            (Some(hardened), Some(heap)) => hardened.alloc(heap, layout, false),
+            _ => self.alloc_slow(layout, false),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn alloc_slow(&'static self, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
         let behind = self.fast().and_then(|(front, cache)| front.alloc_behind(cache, layout));
-        if let Some(chunk) = behind {
-            return Some(zero_if(zeroed, chunk));
-        }
-        match (self.heap.get(), self.hardened.get()) {
-            (Some(heap), Some(hardened)) => hardened.alloc(heap, layout, zeroed),
+        match (behind, self.hardened.get(), self.heap.get()) {
+            (Some(chunk), ..) => Some(zero_if(zeroed, chunk)),
+            (_, Some(hardened), Some(heap)) => hardened.alloc(heap, layout, zeroed),
             _ => self.alloc_slower(layout, zeroed),
         }
     }
@@ -327,8 +328,15 @@ impl Process {
     /// # Safety
     ///
     /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
+    #[inline]
     pub unsafe fn free_beyond(&'static self, operation: &'static str, chunk: *mut u8) {
-        self.free_slow(operation, chunk.addr(), 0, 0);
+        let address = chunk.addr();
+        if let (Some(hardened), Some(heap)) = (self.hardened.get(), self.heap.get())
+            && let Some((usual, own)) = hardened.find_to_free(heap, address, 0, 0)
+        {
+            return hardened.free_usual(heap, usual, own);
+        }
+        self.free_slow(operation, address, 0, 0);
     }
 
     /// Frees a chunk of another thread's pool, mostly, or one that needs the heap; or tells
@@ -357,10 +365,10 @@ impl Process {
         size: usize,
         align: usize,
     ) {
-        if let (Some(heap), Some(hardened)) = (self.heap.get(), self.hardened.get())
-            && hardened.free_fast(heap, address, size, align)
+        if let (Some(hardened), Some(heap)) = (self.hardened.get(), self.heap.get())
+            && let Some((usual, own)) = hardened.find_to_free(heap, address, size, align)
         {
-            return;
+            return hardened.free_usual(heap, usual, own);
         }
         // Whatever the system is asked for, a free leaves it as it was.
         let errno = os::errno();

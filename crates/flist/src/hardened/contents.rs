@@ -5,21 +5,63 @@
 //!
 //! | bytes | how |
 //! |---|---|
-//! | up to 256 | both ends by few instructions without a loop; in the middle they overlap |
-//! | up to [`LINES`] | a loop, or the C library's `memset` |
-//! | more | cache line by cache line, and only what is not zero is written |
+//! | up to [`SHORT`] | both ends by few instructions without a loop; in the middle they overlap |
+//! | up to [`BLOCKS`] | a loop, or the C library's `memset` |
+//! | more | block by block, and only a block that is not all zero is written |
 //!
 //! The last is for chunks of which the program has used a part only: what it never wrote to
 //! is read, but not written, and need not go back to memory. It is some slower for chunks
 //! that are full, as long as they are in the cache.
 
-/// From this many bytes on, what is zero already is not written again.
-const LINES: usize = 8192;
+use super::canary::{HEADER, MARKED, TAIL};
 
-/// Two words, which are read at once.
-type Pair = [u64; 2];
-/// A cache line.
-type Line = [Pair; 4];
+/// From this many bytes on, what is zero already is not written again.
+const BLOCKS: usize = 8192;
+
+/// Nothing is shorter: a chunk is longer than header and tail together.
+pub(super) const LEAST: usize = 64;
+const _: () = assert!((HEADER + TAIL + 1).next_multiple_of(16) - MARKED >= LEAST);
+
+/// Up to this many no loop is needed.
+pub(super) const SHORT: usize = 256;
+
+/// What is looked at before any of it is written.
+const BLOCK: usize = 256;
+
+/// Sixteen bytes, which are read at once. On x86-64 named as what they are: left to itself, the
+/// compiler reads them in halves where several branches need the same.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use core::arch::x86_64 as arch;
+
+    pub(super) type Wide = arch::__m128i;
+
+    #[inline(always)]
+    pub(super) fn or(one: Wide, other: Wide) -> Wide {
+        // SAFETY: every x86-64 has SSE2.
+        unsafe { arch::_mm_or_si128(one, other) }
+    }
+
+    /// Both halves together.
+    #[inline(always)]
+    pub(super) fn fold(wide: Wide) -> u64 {
+        // SAFETY: as above.
+        unsafe { arch::_mm_cvtsi128_si64(or(wide, arch::_mm_unpackhi_epi64(wide, wide))) as u64 }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod wide {
+    pub(super) type Wide = [u64; 2];
+
+    pub(super) fn or(one: Wide, other: Wide) -> Wide {
+        [one[0] | other[0], one[1] | other[1]]
+    }
+
+    pub(super) fn fold(wide: Wide) -> u64 {
+        wide[0] | wide[1]
+    }
+}
 
 /// All bits of a part of a chunk together.
 ///
@@ -27,28 +69,55 @@ type Line = [Pair; 4];
 ///
 /// It may be read.
 #[inline(always)]
-unsafe fn bits<const PAIRS: usize>(start: *const u8) -> u64 {
+unsafe fn bits<const WIDES: usize>(start: *const u8) -> wide::Wide {
     // SAFETY: the caller's promise.
-    let pairs = unsafe { start.cast::<[Pair; PAIRS]>().read_unaligned() };
-    let [one, two] = pairs.iter().fold([0; 2], |[one, two], pair| [one | pair[0], two | pair[1]]);
-    one | two
+    let part = |at| unsafe { start.cast::<wide::Wide>().add(at).read_unaligned() };
+    (1..WIDES).fold(part(0), |all, at| wide::or(all, part(at)))
 }
 
-/// Whether `bytes` bytes are zero: a multiple of 16, at least 32.
+/// Whether `bytes` bytes are zero: a multiple of 16, at least 64.
 ///
 /// # Safety
 ///
 /// They may be read, and begin at a multiple of 16.
 #[inline(always)]
 pub(super) unsafe fn are_zero(start: *const u8, bytes: usize) -> bool {
+    // SAFETY: passed on.
+    unsafe { are_zero_and(0, start, bytes) }
+}
+
+/// The same, and `any` is zero, too.
+///
+/// # Safety
+///
+/// As [`are_zero`].
+#[inline(always)]
+pub(super) unsafe fn are_zero_and(any: u64, start: *const u8, bytes: usize) -> bool {
+    debug_assert!(bytes >= LEAST);
     // SAFETY: the caller's promise; an end is no longer than the whole.
     unsafe {
         match bytes {
-            ..=64 => bits::<2>(start) | bits::<2>(start.add(bytes - 32)) == 0,
-            65..=128 => bits::<4>(start) | bits::<4>(start.add(bytes - 64)) == 0,
-            129..=256 => bits::<8>(start) | bits::<8>(start.add(bytes - 128)) == 0,
-            _ => are_many_zero(start, bytes),
+            ..=SHORT => are_few_zero_and(any, start, bytes),
+            _ => any == 0 && are_many_zero(start, bytes),
         }
+    }
+}
+
+/// The same for up to [`SHORT`] bytes.
+///
+/// # Safety
+///
+/// As [`are_zero`].
+#[inline(always)]
+pub(super) unsafe fn are_few_zero_and(any: u64, start: *const u8, bytes: usize) -> bool {
+    // SAFETY: the caller's promise; an end is no longer than the whole.
+    unsafe {
+        let all = if bytes <= 128 {
+            wide::or(bits::<4>(start), bits::<4>(start.add(bytes - 64)))
+        } else {
+            wide::or(bits::<8>(start), bits::<8>(start.add(bytes - 128)))
+        };
+        any | wide::fold(all) == 0
     }
 }
 
@@ -61,19 +130,38 @@ unsafe fn are_many_zero(start: *const u8, bytes: usize) -> bool {
     unsafe {
         let mut any = bits::<8>(start.add(bytes - 128));
         for at in (0..bytes - 127).step_by(128) {
-            any |= bits::<8>(start.add(at));
+            any = wide::or(any, bits::<8>(start.add(at)));
         }
-        any == 0
+        wide::fold(any) == 0
     }
 }
 
-/// Makes `bytes` bytes zero: at least 32.
+/// Makes `bytes` bytes zero: at least 64.
 ///
 /// # Safety
 ///
 /// They are the caller's, and begin at a multiple of 16.
 #[inline(always)]
 pub(super) unsafe fn zero(start: *mut u8, bytes: usize) {
+    // SAFETY: passed on.
+    unsafe {
+        if bytes <= SHORT {
+            zero_few(start, bytes);
+        } else if bytes < BLOCKS {
+            start.write_bytes(0, bytes);
+        } else {
+            zero_blocks(start, bytes);
+        }
+    }
+}
+
+/// The same for up to [`SHORT`] bytes.
+///
+/// # Safety
+///
+/// As [`zero`].
+#[inline(always)]
+pub(super) unsafe fn zero_few(start: *mut u8, bytes: usize) {
     /// Both ends, which together are all of it.
     #[inline(always)]
     unsafe fn ends<const BYTES: usize>(start: *mut u8, bytes: usize) {
@@ -83,31 +171,23 @@ pub(super) unsafe fn zero(start: *mut u8, bytes: usize) {
             start.add(bytes - BYTES).cast::<[u8; BYTES]>().write([0; BYTES]);
         }
     }
+    debug_assert!((LEAST..=SHORT).contains(&bytes));
     // SAFETY: the caller's promise.
-    unsafe {
-        match bytes {
-            ..=64 => ends::<32>(start, bytes),
-            65..=128 => ends::<64>(start, bytes),
-            129..=256 => ends::<128>(start, bytes),
-            257..LINES => start.write_bytes(0, bytes),
-            _ => zero_lines(start, bytes),
-        }
-    }
+    unsafe { if bytes <= 128 { ends::<64>(start, bytes) } else { ends::<128>(start, bytes) } }
 }
 
 /// # Safety
 ///
 /// As [`zero`].
 #[inline(never)]
-unsafe fn zero_lines(start: *mut u8, bytes: usize) {
-    const LINE: usize = size_of::<Line>();
-    // SAFETY: the caller's promise; the last line overlaps the one before.
+unsafe fn zero_blocks(start: *mut u8, bytes: usize) {
+    // SAFETY: the caller's promise; the last block overlaps the one before.
     unsafe {
-        let last = bytes - LINE;
-        for at in (0..last).step_by(LINE).chain([last]) {
-            let line = start.add(at);
-            if bits::<4>(line) != 0 {
-                line.cast::<[u8; LINE]>().write([0; LINE]);
+        let last = bytes - BLOCK;
+        for at in (0..last).step_by(BLOCK).chain([last]) {
+            let block = start.add(at);
+            if !are_many_zero(block, BLOCK) {
+                block.cast::<[u8; BLOCK]>().write([0; BLOCK]);
             }
         }
     }
@@ -122,7 +202,7 @@ mod tests {
 
     /// Lengths of every kind, and what they end with.
     fn lengths() -> impl Iterator<Item = usize> {
-        (32..1200).step_by(16).chain([LINES - 16, LINES, LINES + 16, 65536 - 32, 65536])
+        (LEAST..1200).step_by(16).chain([BLOCKS - 16, BLOCKS, BLOCKS + 16, 65536 - 32, 65536])
     }
 
     #[test]

@@ -11,9 +11,10 @@
 
 use mallocer_core::MisuseKind;
 
-use super::contents::are_zero;
+use super::canary::{HEADER, MARKED};
+use super::contents::{LEAST, are_zero};
 use super::quarantine::{self, Kept};
-use super::zones::{self, HEADER, MARKED};
+use super::zones;
 use super::{Hardened, chunk_of};
 use crate::heap::Heap;
 use crate::local::Lane;
@@ -89,10 +90,7 @@ impl Hardened {
     unsafe fn is_as_freed(&self, heap: &Sharing, kept: Kept) -> bool {
         let chunk = chunk_of(heap, kept);
         // SAFETY: the caller's promise.
-        unsafe {
-            self.keys.of(chunk).is_marked_freed(chunk)
-                && are_zero(chunk.add(MARKED), kept.bytes() - MARKED)
-        }
+        unsafe { self.keys.of(chunk).is_at_rest(chunk, heap.ladder.slabs()[kept.slab()]) }
     }
 
     /// A chunk with the header of a freed one that is not zero behind it, in a pool, or in a
@@ -113,7 +111,7 @@ impl Hardened {
             while let Some(one) = pool.as_ref() {
                 for index in 0..one.handed.min(one.ready) as usize {
                     let chunk = one.start.add(index * one.stride);
-                    if *one.states.add(index) != FREE && !alone || one.stride < HEADER {
+                    if *one.states.add(index) != FREE && !alone || one.stride < MARKED + LEAST {
                         continue;
                     }
                     let second = chunk.cast::<u64>().add(1).read();

@@ -16,6 +16,7 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 
 use super::Hardened;
+use super::canary::HEADER;
 use super::zones::Zones;
 use crate::local::Lane;
 use crate::lock::Lock;
@@ -84,7 +85,7 @@ impl Guarded {
                 // It is, but for marks of the heap's.
                 os::zero_touched(zones.user, size);
             }
-            hardened.keys.write(zones);
+            zones.write(hardened.keys);
             os::forbid(start.with_addr((user & !(OS_PAGE - 1)) - OS_PAGE), OS_PAGE);
             os::forbid(start.with_addr(end), OS_PAGE);
             Some(NonNull::new_unchecked(zones.user))
@@ -142,7 +143,7 @@ impl Guarded {
             unsafe {
                 let bytes = heap.len_of("free", chunk.addr());
                 os::permit(chunk, bytes);
-                chunk.write_bytes(0, super::HEADER);
+                chunk.write_bytes(0, HEADER);
             }
             heap.free(Lane::Process, "free", chunk.addr());
         }

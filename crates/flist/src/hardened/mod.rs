@@ -16,7 +16,9 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `zones` | headers and canaries: what is written around a chunk, and checked |
+//! | `canary` | headers and canaries: what only this process can have written |
+//! | `zones` | where they are around a chunk, and marks that are left in memory |
+//! | `find` | from an address to the live chunk there, with its zones looked at |
 //! | `small` | the life of a small chunk, and the short way through it |
 //! | `contents` | making chunks zero, and looking whether they are |
 //! | `quarantine` | freed chunks, kept back for a while |
@@ -34,11 +36,11 @@
 //!   └──────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! So at rest a chunk is zero, but for the first half of its header, which says that it was
+//! So at rest a chunk is zero, but for one word of its header, which says that it was
 //! freed, and for marks of the heap's own. It is looked at once, when it is handed out
 //! again: a write to it after it was freed is found then, whenever it was made; nothing that
 //! a program wrote is ever seen by who gets the memory next; and chunks of `calloc` are zero
-//! already. What leaves the quarantine is not touched. Half headers and marks that are left
+//! already. What leaves the quarantine is not touched. Such words and marks that are left
 //! in memory which goes to another slab, or to a large chunk, prove by their own address what
 //! they are, and are taken off when the memory is handed out.
 //!
@@ -55,9 +57,11 @@
 //!
 //! [`Process`]: crate::Process
 
+mod canary;
 mod contents;
 mod empty;
 mod ending;
+mod find;
 mod guarded;
 mod quarantine;
 mod random;
@@ -66,26 +70,21 @@ mod zones;
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use mallocer_core::MisuseKind;
 
-use crate::descriptor::{Kind, RUN_SHIFT, Tag};
-use crate::front::has_mark;
 use crate::local::Lane;
-use crate::misuse::extent_around;
 use crate::os;
-use crate::pool::{LIVE, OS_PAGE, locate};
-use crate::reservation::Reservation;
+use crate::pool::OS_PAGE;
 use crate::sharing::Sharing;
+use canary::{HEADER, Keys, MARKED, TAIL};
 use contents::zero;
 use empty::Empty;
+use find::Live;
 use guarded::Guarded;
 pub(crate) use quarantine::Shard;
-use quarantine::{Kept, Quarantine};
+use quarantine::{Kept, Quarantine, Target};
 pub(crate) use random::shuffle;
-use small::Usual;
-use zones::{Canary, HEADER, Header, Keys, MARKED, TAIL, Zones};
 
 /// Chunks that take more than this with their zones are large. A slab above may serve what
 /// is not, so that it is an extent.
@@ -97,13 +96,6 @@ pub(crate) struct Hardened {
     quarantine: Quarantine,
     guarded: Guarded,
     empty: Empty,
-}
-
-/// A chunk of this layer's that was found live.
-#[derive(Clone, Copy)]
-struct Live {
-    zones: Zones,
-    header: Header,
 }
 
 impl Hardened {
@@ -118,6 +110,7 @@ impl Hardened {
     }
 
     /// Allocates a chunk, whose length is what was asked for. A small one is always zero.
+    #[inline(always)]
     pub(crate) fn alloc(
         &self,
         heap: &Sharing,
@@ -138,7 +131,8 @@ impl Hardened {
     fn alloc_slow(&self, heap: &Sharing, layout: Layout, zeroed: bool) -> Option<NonNull<[u8]>> {
         let (size, align) = (layout.size(), layout.align());
         if let Some(whole) = small::usual(layout) {
-            let chunk = heap.alloc_slow(whole, false).ok()?;
+            let chunk = small::pop_behind(heap, whole);
+            let chunk = chunk.or_else(|| heap.alloc_slow(whole, false).ok())?;
             return Some(self.hand_out(heap, chunk, size));
         }
         if size == 0 && align <= empty::ALIGN {
@@ -178,49 +172,30 @@ impl Hardened {
                 self.tell(heap, MisuseKind::WrongAlignment, operation, live.zones.user);
             }
         }
-        self.end(heap, operation, live);
+        self.end(heap, live);
     }
 
     /// Frees a chunk that was found live.
-    fn end(&self, heap: &Sharing, operation: &'static str, live: Live) {
-        let zones = live.zones;
-        // SAFETY: found live. Whoever changes the header first is the one that frees.
+    fn end(&self, heap: &Sharing, live: Live) {
+        let Live { zones, canary, bytes, .. } = live;
+        let chunk = zones.chunk;
+        // SAFETY: found live. What leaves the quarantine is nobody else's.
         unsafe {
-            let canary = self.keys.of(zones.chunk);
-            if !canary.mark_freed(zones.chunk, live.header) {
-                self.tell(heap, MisuseKind::DoubleFree, operation, zones.user);
-            }
+            canary.mark_freed(chunk);
             if live.header.large {
                 return self.guarded.free(heap, zones);
             }
-            let (chunk, bytes) = (zones.chunk, zones.bytes());
-            zero(chunk.add(MARKED), bytes - MARKED);
-            self.keep_anywhere(heap, Kept::new(chunk, bytes), canary);
-        }
-    }
-
-    /// Puts a zeroed chunk in quarantine: this thread's own, if it has one.
-    ///
-    /// # Safety
-    ///
-    /// The chunk was freed by this thread.
-    unsafe fn keep_anywhere(&self, heap: &Sharing, kept: Kept, canary: Canary) {
-        // SAFETY: the caller's promise; the cache is this thread's. What leaves is nobody
-        // else's.
-        unsafe {
-            if let Some(cache) = heap.front.cache(Lane::Process) {
-                let shard = quarantine::own(heap, cache);
-                if !shard.is_null() {
-                    return self.keep(heap, cache, shard, kept, canary);
-                }
+            if let Some(own) = small::own(heap) {
+                let kept = Kept::new(chunk, small::target_of(heap, own, chunk));
+                return self.free_long(heap, kept, bytes, own);
             }
-            let mut shared = self.quarantine.shared();
-            shared.put(kept, canary.number());
-            while let Some(left) = shared.surplus() {
-                // Not locked while the heap is used.
-                drop(shared);
+            zero(chunk.add(MARKED), bytes - MARKED);
+            let slab = heap.front.first_at_least(bytes);
+            let kept = Kept::new(chunk, Target::foreign(slab));
+            // Not locked while the heap is used.
+            let left = self.quarantine.shared().exchange(kept, bytes, canary.number());
+            if let Some(left) = left {
                 heap.free(Lane::Process, "free", left.address());
-                shared = self.quarantine.shared();
             }
         }
     }
@@ -263,7 +238,7 @@ impl Hardened {
                     let low = old_size.min(new_size);
                     let rest = zones.bytes() - (live.header.gap + low);
                     zones.user.add(low).write_bytes(0, rest);
-                    self.keys.write(zones.resized(new_size));
+                    zones.resized(new_size).write(self.keys);
                     let chunk = NonNull::new_unchecked(zones.user);
                     return Some(NonNull::slice_from_raw_parts(chunk, new_size));
                 }
@@ -275,70 +250,8 @@ impl Hardened {
             let bytes = old_size.min(new_size);
             new.cast::<u8>().as_ptr().copy_from_nonoverlapping(zones.user, bytes);
         }
-        self.end(heap, operation, live);
+        self.end(heap, live);
         Some(new)
-    }
-
-    /// Finds the live chunk at `address` and checks its zones; tells if there is none, or
-    /// if they are not whole.
-    #[inline]
-    fn find(&self, heap: &Sharing, operation: &'static str, address: usize) -> Live {
-        if let Some(Usual { chunk, bytes, size, .. }) = self.find_usual(heap, address) {
-            let header = Header { size, gap: HEADER, large: false, freed: false };
-            return Live { zones: header.zones(chunk, bytes), header };
-        }
-        let Some((chunk, bytes)) = below(heap, address) else {
-            self.tell_foreign(heap, operation, address);
-        };
-        let user = address_only(address);
-        // SAFETY: a chunk that is out of its pool is at least as long as a header.
-        unsafe {
-            let Some(header) = self.keys.read(chunk) else {
-                let kind = if zones::is_at_rest(chunk, bytes, heap.front.finder.key) {
-                    MisuseKind::DoubleFree
-                } else {
-                    MisuseKind::Underflow
-                };
-                self.tell(heap, kind, operation, user);
-            };
-            let zones = header.zones(chunk, bytes);
-            if zones.user.addr() != address {
-                self.tell(heap, MisuseKind::Interior, operation, user);
-            }
-            if header.freed {
-                self.tell(heap, MisuseKind::DoubleFree, operation, user);
-            }
-            if !self.keys.is_gap_whole(zones) {
-                self.tell(heap, MisuseKind::Underflow, operation, user);
-            }
-            if !self.keys.is_tail_whole(zones) {
-                self.tell(heap, MisuseKind::Overflow, operation, user);
-            }
-            Live { zones, header }
-        }
-    }
-
-    /// Tells of misuse of what the heap has as the chunk around `user`.
-    #[cold]
-    fn tell(&self, heap: &Sharing, kind: MisuseKind, operation: &'static str, user: *mut u8) -> ! {
-        let mut misuse = heap.diagnose(operation, user.addr());
-        misuse.kind = kind;
-        if kind != MisuseKind::Interior {
-            misuse.chunk = None;
-        }
-        (heap.tell)(misuse)
-    }
-
-    /// Tells of an address at which the heap has nothing live.
-    #[cold]
-    fn tell_foreign(&self, heap: &Sharing, operation: &'static str, address: usize) -> ! {
-        let mut misuse = heap.diagnose(operation, address);
-        // What it has there, but not live, begins before what the program knows.
-        if misuse.kind == MisuseKind::Interior {
-            misuse.kind = MisuseKind::DoubleFree;
-            misuse.chunk = None;
-        }
-        (heap.tell)(misuse)
     }
 
     /// Keeps other threads out, or lets them in again: around a fork.
@@ -356,44 +269,6 @@ impl Hardened {
             self.guarded.let_go();
             self.quarantine.let_go();
         }
-    }
-}
-
-/// The heap's own chunk around `address` that is out of its pool, and its length.
-#[inline]
-fn below(heap: &Sharing, address: usize) -> Option<(*mut u8, usize)> {
-    let place = heap.front.finder.place;
-    let offset = address.wrapping_sub(place.base.addr());
-    if offset >= place.bytes {
-        return None;
-    }
-    // SAFETY: the offset is within the reservation, so the run has a descriptor. A tag that
-    // equals the heap's proves that a pool or extent of it fills the run; only this layer
-    // uses the heap, so it stays while the program has the chunk.
-    unsafe {
-        let mut descriptor = place.descriptors.add(offset >> RUN_SHIFT);
-        if (*descriptor).tag() != Tag::from_number(heap.front.tag()) {
-            if (*descriptor).tag().kind() != Kind::Inner {
-                return None;
-            }
-            // Aligned so far that the header is in another run.
-            let head = extent_around(Reservation::made()?, (offset >> RUN_SHIFT) as u32)?;
-            descriptor = place.descriptors.add(head as usize);
-            if (*descriptor).tag() != Tag::from_number(heap.front.tag()) {
-                return None;
-            }
-        }
-        let one = &*descriptor;
-        let start = one.start.addr();
-        if one.pool.is_null() {
-            return Some((one.start, one.extent_bytes()));
-        }
-        let (index, _) = locate(address - start, one.reciprocal);
-        let stride = heap.ladder.slabs()[one.slab as usize];
-        let chunk = one.start.add(index * stride);
-        let state = AtomicU8::from_ptr(one.states.add(index)).load(Relaxed);
-        let live = state == LIVE && !has_mark(chunk, heap.front.finder.key);
-        live.then_some((chunk, stride))
     }
 }
 

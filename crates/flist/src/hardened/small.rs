@@ -7,40 +7,54 @@
 //!   └──────────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A free that finds nothing wrong and needs nothing of the system is [`free_fast`]; it does
-//! all of its work or none of it.
-//!
-//! [`free_fast`]: Hardened::free_fast
+//! The short ways are for chunks of up to some 270 bytes, of which nothing is wrong, by a
+//! thread that has chunks at hand: without a loop, and without anything to be kept across a
+//! call, so that they need no stack frame. What else comes is handed on whole.
 
 use core::alloc::Layout;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use mallocer_core::MisuseKind;
 
-use super::contents::{are_zero, zero};
-use super::quarantine::{self, Kept, Shard};
-use super::zones::{self, Canary, HEADER, MARKED, TAIL, Zones};
+use super::canary::{Canary, HEADER, MARKED, TAIL};
+use super::contents::{SHORT, are_zero, zero, zero_few};
+use super::quarantine::{self, Kept, SHORT_BYTES, Shard, Target};
+use super::zones::{self, Zones};
 use super::{Hardened, LARGEST_SMALL, chunk_of};
 use crate::cache::ThreadCache;
-use crate::descriptor::{RUN_SHIFT, Tag};
+use crate::descriptor::{Descriptor, RUN, RUN_SHIFT};
+use crate::front::{Front, common_distance};
 use crate::local::Lane;
 use crate::os;
-use crate::place::Found;
 use crate::pool::Bare;
 use crate::sharing::Sharing;
+use crate::shelf::Shelf;
 
 /// The alignment of a chunk right behind its header.
 const ALIGN: usize = 16;
 
+/// Chunks of more bytes take the longer ways.
+const SHORT_CHUNK: usize = MARKED + SHORT;
+const _: () = assert!(SHORT_CHUNK <= SHORT_BYTES);
+
 /// A live small chunk at no far alignment, of which nothing is wrong.
 #[derive(Clone, Copy)]
-pub(super) struct Usual {
+pub(crate) struct Usual {
     pub(super) chunk: *mut u8,
     /// All of it, as the heap has it.
     pub(super) bytes: usize,
     /// What the program has of it.
     pub(super) size: usize,
-    canary: Canary,
+    pub(super) canary: Canary,
+    /// Where it goes in the end.
+    target: Target,
+}
+
+/// What is this thread's.
+#[derive(Clone, Copy)]
+pub(crate) struct Own {
+    cache: *mut ThreadCache,
+    shard: *mut Shard,
 }
 
 /// What the heap is asked for, if this is a layout of a usual chunk: small, at no far
@@ -67,10 +81,33 @@ impl Hardened {
         let canary = self.keys.of(start);
         // SAFETY: the chunk is ours, and has room for all of its zones.
         unsafe {
+            if bytes > SHORT_CHUNK || !canary.is_at_rest_short(start, bytes) {
+                return self.hand_out_long(heap, start, bytes, size);
+            }
+            canary.write_usual(start, size);
+            user_of(start, size)
+        }
+    }
+
+    /// The same for one that is longer, or has no header yet, or is not as it was left.
+    ///
+    /// # Safety
+    ///
+    /// The chunk is ours, `bytes` long, and has room for `size` of them with their zones.
+    #[inline(never)]
+    unsafe fn hand_out_long(
+        &self,
+        heap: &Sharing,
+        start: *mut u8,
+        bytes: usize,
+        size: usize,
+    ) -> NonNull<[u8]> {
+        let canary = self.keys.of(start);
+        // SAFETY: passed on.
+        unsafe {
             self.check_at_rest(heap, canary, start, bytes);
             canary.write_usual(start, size);
-            let user = NonNull::new_unchecked(start.add(HEADER));
-            NonNull::slice_from_raw_parts(user, size)
+            user_of(start, size)
         }
     }
 
@@ -85,10 +122,10 @@ impl Hardened {
         let chunk = heap.alloc(Lane::Process, whole).ok()?;
         let (start, bytes) = (chunk.cast::<u8>().as_ptr(), chunk.len());
         let zones = Zones::small(start, bytes, gap, size);
-        // SAFETY: as in `alloc_usual`.
+        // SAFETY: as in `hand_out`.
         unsafe {
             self.check_at_rest(heap, self.keys.of(start), start, bytes);
-            self.keys.write(zones);
+            zones.write(self.keys);
             Some(NonNull::new_unchecked(zones.user))
         }
     }
@@ -105,7 +142,8 @@ impl Hardened {
         #[inline(never)]
         fn tell_unless_marks(this: &Hardened, heap: &Sharing, chunk: *mut u8, bytes: usize) {
             let key = heap.front.finder.key;
-            // Mostly it is the mark of a chunk that the heap was given one by one.
+            // Mostly it was never handed out, or has the mark of a chunk that the heap was given
+            // one by one.
             // SAFETY: the chunk is ours.
             let as_left = unsafe {
                 zones::unmark(this.keys, chunk, MARKED, key)
@@ -117,83 +155,160 @@ impl Hardened {
             }
         }
         // SAFETY: the caller's promise.
-        let as_left = unsafe {
-            let [first, second] = [0, 1].map(|at| chunk.cast::<u64>().add(at).read());
-            (canary.is_marked_freed(chunk) || first | second == 0)
-                && are_zero(chunk.add(MARKED), bytes - MARKED)
-        };
-        if !as_left {
+        if unsafe { !canary.is_at_rest(chunk, bytes) } {
             tell_unless_marks(self, heap, chunk, bytes);
         }
     }
 
     /// Finds the chunk at `address`, if it is such a one; what else it is, or what is wrong
-    /// with it, is not known.
+    /// with it, is not known. The cache is the calling thread's.
+    ///
+    /// As [`Finder::find`](crate::front::Finder::find), with the header in place of the mark.
     #[inline(always)]
-    pub(super) fn find_usual(&self, heap: &Sharing, address: usize) -> Option<Usual> {
-        let front = &heap.front;
-        // SAFETY: the place is the reservation's. A chunk that was handed out may be read; one
-        // with a whole header that says so is live, and as long as its pool's stride.
+    pub(super) fn find_usual(
+        &self,
+        front: &Front,
+        cache: *mut ThreadCache,
+        address: usize,
+    ) -> Option<Usual> {
+        let place = front.finder.place;
+        let start = address.wrapping_sub(HEADER);
+        let offset = start.wrapping_sub(place.base.addr());
+        if offset >= place.bytes {
+            return None;
+        }
+        // SAFETY: the offset is within the reservation, so the run has a descriptor. A pool of
+        // this heap fills the run, so it says where chunks begin in it, and how many of them
+        // were handed out: those may be read.
         unsafe {
-            let tag = Tag::from_number(front.tag());
-            let found = front.finder.place.find_handed(tag, address.wrapping_sub(HEADER))?;
-            let chunk = found.chunk;
+            let descriptor = place.descriptors.add(offset >> RUN_SHIFT);
+            let shelf = (*descriptor).shelf();
+            let target = if front.finder.is_of(shelf, cache) {
+                Target::own(shelf.addr() - cache.addr())
+            } else {
+                not_own(front, descriptor)?
+            };
+            let (within, bytes) = (start % RUN, (*descriptor).runs as usize);
+            if within >= (*descriptor).handed() || !(*descriptor).begins(within) {
+                return None;
+            }
+            let chunk = place.base.add(offset);
             let canary = self.keys.of(chunk);
-            let size = canary.read_usual(chunk)?;
-            let bytes = (*found.descriptor).chunk_len();
-            Some(Usual { chunk, bytes, size, canary })
+            let size = canary.read_usual(chunk, bytes)?;
+            Some(Usual { chunk, bytes, size, canary, target })
         }
     }
 
-    /// Frees the chunk at `address`, if it is such a one. An `align` of 0 says that the layout
-    /// is not known.
-    #[inline]
-    pub(crate) fn free_fast(
+    /// Finds the chunk at `address` for a free, if it is such a one, and the thread has a
+    /// quarantine. An `align` of 0 says that the layout is not known.
+    #[inline(always)]
+    pub(crate) fn find_to_free(
         &self,
         heap: &Sharing,
         address: usize,
         size: usize,
         align: usize,
-    ) -> bool {
-        let Some(cache) = heap.front.cache(Lane::Process) else { return false };
-        let Some(usual) = self.find_usual(heap, address) else { return false };
-        let Usual { chunk, bytes, canary, .. } = usual;
-        let fits = align == 0 || size == usual.size && address & (align - 1) == 0;
-        // SAFETY: found live, so all of it may be written. The cache is this thread's.
-        unsafe {
-            let shard = quarantine::own(heap, cache);
-            if !fits || shard.is_null() {
-                return false;
-            }
-            canary.mark_usual_freed(chunk, usual.size);
-            zero(chunk.add(MARKED), bytes - MARKED);
-            self.keep(heap, cache, shard, Kept::new(chunk, bytes), canary);
+    ) -> Option<(Usual, Own)> {
+        let cache = heap.front.cache(Lane::Process)?;
+        // SAFETY: the cache is this thread's.
+        let shard = unsafe { (*cache).kept_back };
+        if shard.is_null() {
+            return None;
         }
-        true
+        let usual = self.find_usual(&heap.front, cache, address)?;
+        let fits = align == 0 || size == usual.size && address & (align - 1) == 0;
+        fits.then_some((usual, Own { cache, shard }))
     }
 
-    /// Puts a zeroed chunk in this thread's quarantine.
+    /// Frees such a chunk.
+    #[inline(always)]
+    pub(crate) fn free_usual(&self, heap: &Sharing, usual: Usual, own: Own) {
+        let Usual { chunk, bytes, canary, target, .. } = usual;
+        let kept = Kept::new(chunk, target);
+        // SAFETY: found live, so all of it may be written, and it has its length. What is own is
+        // this thread's.
+        unsafe {
+            canary.mark_freed(chunk);
+            if bytes > SHORT_CHUNK {
+                return self.free_long(heap, kept, bytes, own);
+            }
+            zero_few(chunk.add(MARKED), bytes - MARKED);
+            if let Some(left) = (*own.shard).exchange_short(kept, canary.number()) {
+                leave(heap, own.cache, left);
+            }
+        }
+    }
+
+    /// Makes a chunk that is marked freed zero, and keeps it back.
     ///
     /// # Safety
     ///
-    /// The chunk was freed by this thread; cache and shard are this thread's.
-    #[inline(always)]
-    pub(super) unsafe fn keep(
-        &self,
-        heap: &Sharing,
-        cache: *mut ThreadCache,
-        shard: *mut Shard,
-        kept: Kept,
-        canary: Canary,
-    ) {
+    /// The chunk was freed by this thread, it has that length, and what is own is this thread's.
+    #[inline(never)]
+    pub(super) unsafe fn free_long(&self, heap: &Sharing, kept: Kept, bytes: usize, own: Own) {
+        let chunk = chunk_of(heap, kept);
         // SAFETY: the caller's promise.
         unsafe {
-            (*shard).put(kept, canary.number());
-            while let Some(left) = (*shard).surplus() {
-                leave(heap, cache, left);
+            zero(chunk.add(MARKED), bytes - MARKED);
+            let secret = self.keys.of(chunk).number();
+            if let Some(left) = (*own.shard).exchange(kept, bytes, secret) {
+                leave(heap, own.cache, left);
             }
         }
     }
+}
+
+/// What is this thread's; `None` if it has no cache, or there is no memory for a quarantine.
+pub(super) fn own(heap: &Sharing) -> Option<Own> {
+    let cache = heap.front.cache(Lane::Process)?;
+    // SAFETY: the cache is this thread's.
+    let shard = unsafe { quarantine::own(heap, cache) };
+    (!shard.is_null()).then_some(Own { cache, shard })
+}
+
+/// Where a chunk goes in the end that is out of its pool.
+pub(super) fn target_of(heap: &Sharing, own: Own, chunk: *mut u8) -> Target {
+    let place = heap.front.finder.place;
+    // SAFETY: the chunk is of a pool of the heap's, whose runs have descriptors.
+    unsafe {
+        let descriptor = place.descriptors.add((chunk.addr() - place.base.addr()) >> RUN_SHIFT);
+        let shelf = (*descriptor).shelf();
+        if heap.front.finder.is_of(shelf, own.cache) {
+            return Target::own(shelf.addr() - own.cache.addr());
+        }
+        let slab = (*descriptor).slab.into();
+        not_own(&heap.front, descriptor).unwrap_or(Target::foreign(slab))
+    }
+}
+
+/// The same for a run that is not of the thread's own pools; `None` if it is of no pool of the
+/// heap's.
+///
+/// # Safety
+///
+/// It is a descriptor of the reservation's.
+unsafe fn not_own(front: &Front, descriptor: *mut Descriptor) -> Option<Target> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let shelf = (*descriptor).shelf();
+        if shelf.is_null() || (*descriptor).tag().as_number() != front.tag() {
+            return None;
+        }
+        let common = common_distance(shelf).map(Target::own);
+        Some(common.unwrap_or_else(|| Target::foreign((*descriptor).slab.into())))
+    }
+}
+
+/// What the program gets of a chunk.
+///
+/// # Safety
+///
+/// It is longer than its header.
+#[inline(always)]
+unsafe fn user_of(chunk: *mut u8, size: usize) -> NonNull<[u8]> {
+    // SAFETY: the caller's promise.
+    let user = unsafe { NonNull::new_unchecked(chunk.add(HEADER)) };
+    NonNull::slice_from_raw_parts(user, size)
 }
 
 /// Takes a chunk off this thread's magazine. Unlike the heap's own way it takes off no mark:
@@ -205,8 +320,19 @@ pub(super) fn pop(heap: &Sharing, whole: Layout) -> Option<NonNull<[u8]>> {
     front.is_aligned(whole.align()).then(|| front.pop_size(cache, whole.size()))?
 }
 
-/// Gives a chunk that leaves the quarantine back to the heap: to this thread's magazine, if
-/// it has room, as it is. It is looked at when it is handed out again.
+/// The same, once the magazine has run empty: from the depot behind it.
+pub(super) fn pop_behind(heap: &Sharing, whole: Layout) -> Option<NonNull<[u8]>> {
+    let cache = heap.front.cache(Lane::Process)?;
+    // SAFETY: the cache is this thread's, and has a shelf for every such size.
+    let fetched = unsafe {
+        let index = heap.front.first_at_least(whole.size());
+        (*ThreadCache::shelves::<Bare>(cache).at(index)).fetch()
+    };
+    fetched.then(|| pop(heap, whole)).flatten()
+}
+
+/// Gives a chunk that leaves the quarantine back to the heap: to this thread's magazine, or the
+/// depot behind it, if there is room, as it is. It is looked at when it is handed out again.
 ///
 /// # Safety
 ///
@@ -215,26 +341,29 @@ pub(super) fn pop(heap: &Sharing, whole: Layout) -> Option<NonNull<[u8]>> {
 unsafe fn leave(heap: &Sharing, cache: *mut ThreadCache, kept: Kept) {
     #[cold]
     #[inline(never)]
-    fn slow(heap: &Sharing, address: usize) {
-        let errno = os::errno();
-        heap.free_slow("free", address, 0, 0);
-        os::set_errno(errno);
+    unsafe fn slow(heap: &Sharing, shelf: *mut Shelf<Bare>, kept: Kept) {
+        let chunk = Bare(chunk_of(heap, kept));
+        // SAFETY: as in `leave`.
+        let stored =
+            unsafe { kept.target().is_own() && (*shelf).store() && (*shelf).magazine.push(chunk) };
+        if !stored {
+            let errno = os::errno();
+            heap.free_slow("free", kept.address(), 0, 0);
+            os::set_errno(errno);
+        }
     }
-    // SAFETY: the caller's promise; to the heap below it is a live chunk of one of its pools,
-    // which have descriptors, and whose slabs have shelves.
+    let target = kept.target();
+    // SAFETY: the caller's promise; its slab has a shelf.
     unsafe {
-        let chunk = chunk_of(heap, kept);
-        let place = heap.front.finder.place;
-        let run = (chunk.addr() - place.base.addr()) >> RUN_SHIFT;
-        let found = Found { descriptor: place.descriptors.add(run), chunk, state: ptr::null_mut() };
-        let shelf = ThreadCache::shelves(cache).at((*found.descriptor).slab as usize);
-        let pushed = if heap.front.is_own(found, cache) {
-            (*shelf).magazine.push(Bare(chunk))
+        let chunk = Bare(chunk_of(heap, kept));
+        let shelf: *mut Shelf<Bare> = cache.byte_add(target.distance()).cast();
+        let pushed = if target.is_own() {
+            (*shelf).magazine.push(chunk)
         } else {
-            (*shelf).push_foreign(Bare(chunk))
+            (*shelf).push_foreign(chunk)
         };
         if !pushed {
-            slow(heap, chunk.addr());
+            slow(heap, shelf, kept);
         }
     }
 }
