@@ -12,11 +12,14 @@
 //! ```
 
 use std::alloc::Layout;
+use std::panic;
+use std::process;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::thread;
 
+use mallocer_conformance::Random;
 use mallocer_core::{Config, Mallocer};
 use mallocer_flist::{Flist, SharedFlist};
 
@@ -52,6 +55,16 @@ impl Slot {
     }
 }
 
+/// Frees what is left in the slots, which is all there is.
+fn empty(heap: &SharedFlist, slots: &[Slot]) {
+    for slot in slots {
+        if let Some(chunk) = slot.swap(ptr::null_mut()) {
+            check_and_free(heap, chunk);
+        }
+    }
+    assert_eq!(heap.info().alloc, 0);
+}
+
 /// A barrier.
 struct Gate(AtomicUsize);
 
@@ -65,21 +78,12 @@ impl Gate {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) as usize % bound
-    }
-
-    /// Sizes of pools, small ones most, and now and then an extent.
-    fn size(&mut self) -> usize {
-        match self.below(100) {
-            0 => 40_000 + self.below(100_000),
-            1..=9 => 16 + self.below(8_000),
-            _ => 16 + self.below(300),
-        }
+/// Sizes of pools, small ones most, and now and then an extent; 16 bytes at least.
+fn size(random: &mut Random) -> usize {
+    match random.below(100) {
+        0 => random.within(40_000, 140_000),
+        1..=9 => random.within(16, 8_000),
+        _ => random.within(16, 300),
     }
 }
 
@@ -107,41 +111,31 @@ fn check_and_free(heap: &impl Mallocer, chunk: NonNull<u8>) {
 fn chunks_go_from_thread_to_thread() {
     let (heap, slots) = (open(1 << 30), Slot::row(500));
     on_threads(THREADS, move |me| {
-        let mut random = Random(me as u64);
+        let mut random = Random::new(me as u64);
         for _ in 0..STEPS {
-            let chunk = fill(heap, random.size());
+            let chunk = fill(heap, size(&mut random));
             if let Some(other) = slots[random.below(slots.len())].swap(chunk.as_ptr()) {
                 check_and_free(heap, other);
             }
         }
     });
-    for slot in slots {
-        if let Some(chunk) = slot.swap(ptr::null_mut()) {
-            check_and_free(heap, chunk);
-        }
-    }
-    assert_eq!(heap.info().alloc, 0);
+    empty(heap, slots);
 }
 
 fn threads_come_and_go_with_survivors() {
     let (heap, slots) = (open(1 << 30), Slot::row(50));
     for round in 0..STEPS / 200 {
         on_threads(THREADS, move |me| {
-            let mut random = Random((round * THREADS + me) as u64);
+            let mut random = Random::new((round * THREADS + me) as u64);
             for _ in 0..100 {
-                let chunk = fill(heap, random.size());
+                let chunk = fill(heap, size(&mut random));
                 if let Some(other) = slots[random.below(slots.len())].swap(chunk.as_ptr()) {
                     check_and_free(heap, other);
                 }
             }
         });
     }
-    for slot in slots {
-        if let Some(chunk) = slot.swap(ptr::null_mut()) {
-            check_and_free(heap, chunk);
-        }
-    }
-    assert_eq!(heap.info().alloc, 0);
+    empty(heap, slots);
     heap.purge();
     assert_eq!(heap.info().heap, 0, "threads that ended hold nothing back");
 }
@@ -150,9 +144,9 @@ fn a_release_comes_between_the_work_of_threads() {
     static GATE: Gate = Gate(AtomicUsize::new(0));
     let heap = open(1 << 30);
     on_threads(THREADS, move |me| {
-        let mut random = Random(me as u64);
+        let mut random = Random::new(me as u64);
         for round in 0..STEPS / 1000 {
-            let mut chunks: Vec<_> = (0..200).map(|_| fill(heap, random.size())).collect();
+            let mut chunks: Vec<_> = (0..200).map(|_| fill(heap, size(&mut random))).collect();
             chunks.drain(..100).for_each(|chunk| check_and_free(heap, chunk));
             GATE.pass(THREADS, 2 * round + 1);
             if me == 0 {
@@ -168,9 +162,9 @@ fn a_release_comes_between_the_work_of_threads() {
 fn purges_and_figures_come_from_any_thread() {
     let heap = open(1 << 30);
     on_threads(THREADS, move |me| {
-        let mut random = Random(me as u64);
+        let mut random = Random::new(me as u64);
         for step in 0..STEPS / 4 {
-            let chunk = fill(heap, random.size());
+            let chunk = fill(heap, size(&mut random));
             if step % 500 == me {
                 heap.purge();
             }
@@ -187,18 +181,23 @@ fn purges_and_figures_come_from_any_thread() {
 /// Arenas of one thread each, which have in common where the process's memory comes from.
 fn every_thread_has_arenas_of_its_own() {
     on_threads(THREADS, |me| {
-        let mut random = Random(me as u64);
+        let mut random = Random::new(me as u64);
         for _ in 0..STEPS / 200 {
             let mut config = Config::default();
             config.capacity = 64 << 20;
             let heap = Flist::open(&config).unwrap();
-            let mut chunks: Vec<_> = (0..100).map(|_| fill(&heap, random.size())).collect();
+            let mut chunks: Vec<_> = (0..100).map(|_| fill(&heap, size(&mut random))).collect();
             chunks.drain(50..).for_each(|chunk| check_and_free(&heap, chunk));
         }
     });
 }
 
 fn main() {
+    // Whoever panics ends the program: others may wait at a gate for it.
+    panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        process::abort();
+    }));
     chunks_go_from_thread_to_thread();
     threads_come_and_go_with_survivors();
     a_release_comes_between_the_work_of_threads();

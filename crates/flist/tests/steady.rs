@@ -9,11 +9,15 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::ptr::NonNull;
 
+use mallocer_conformance::Random;
 use mallocer_core::{Config, Mallocer};
 use mallocer_flist::{Flist, Global, SharedFlist};
 
 /// Chunks that are alive.
 const LIVE: usize = 20_000;
+/// Half as many more are alive while the work warms up. How many chunks a slab has goes up and down
+/// with what is replaced at random; later, no slab has more than it had.
+const SPARE: usize = LIVE / 2;
 /// Replaces before the window, and in it.
 const WARM: usize = 2_000_000;
 const WINDOW: usize = 2_000_000;
@@ -59,26 +63,23 @@ fn open<M: Mallocer>() -> M {
 struct Work<'h, H> {
     heap: &'h H,
     held: Vec<(NonNull<u8>, Layout)>,
-    seed: u64,
+    random: Random,
 }
 
 impl<'h, H: Heap> Work<'h, H> {
     fn new(heap: &'h H) -> Work<'h, H> {
-        let mut work = Work { heap, held: Vec::with_capacity(LIVE), seed: 3 };
-        for _ in 0..LIVE {
+        let held = Vec::with_capacity(LIVE + SPARE);
+        let mut work = Work { heap, held, random: Random::new(3) };
+        for _ in 0..LIVE + SPARE {
             let chunk = work.take();
             work.held.push(chunk);
         }
         work
     }
 
-    fn below(&mut self, bound: usize) -> usize {
-        self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.seed >> 33) as usize % bound
-    }
-
     fn take(&mut self) -> (NonNull<u8>, Layout) {
-        let size = if self.below(1000) == 0 { 64 << 10 } else { 16 + self.below(1009) };
+        let size =
+            if self.random.below(1000) == 0 { 64 << 10 } else { self.random.within(16, 1024) };
         let layout = Layout::from_size_align(size, 8).unwrap();
         let chunk = self.heap.take(layout);
         // SAFETY: the chunk has 16 bytes at least.
@@ -86,9 +87,16 @@ impl<'h, H: Heap> Work<'h, H> {
         (chunk, layout)
     }
 
+    fn warm_up(&mut self) {
+        self.replace(WARM);
+        for (chunk, layout) in self.held.drain(LIVE..) {
+            self.heap.give(chunk, layout);
+        }
+    }
+
     fn replace(&mut self, count: usize) {
         for _ in 0..count {
-            let at = self.below(LIVE);
+            let at = self.random.below(self.held.len());
             let (chunk, layout) = self.held[at];
             self.heap.give(chunk, layout);
             self.held[at] = self.take();
@@ -111,7 +119,7 @@ fn watched<H: Heap>(heap: &H, window: impl FnOnce(&mut Work<'_, H>)) -> End {
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "a process can be forked");
     if child == 0 {
-        work.replace(WARM);
+        work.warm_up();
         // SAFETY: from here on the kernel ends this process at any other call. The end of
         // its only thread is its own end.
         unsafe {

@@ -3,9 +3,11 @@
 use std::alloc::Layout;
 use std::ptr::NonNull;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
+use mallocer_conformance::Random;
 use mallocer_core::{AllocError, Config, Mallocer};
 use mallocer_flist::SharedFlist;
 
@@ -36,17 +38,12 @@ fn check_and_free(heap: &SharedFlist, Sent(chunk, byte): Sent) {
     }
 }
 
-fn next(seed: &mut u64) -> usize {
-    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-    (*seed >> 33) as usize
-}
-
 /// Sizes of pools, small ones most, and now and then an extent.
-fn size(seed: &mut u64) -> usize {
-    match next(seed) % 100 {
-        0 => 40_000 + next(seed) % 100_000,
-        1..=9 => next(seed) % 8_000,
-        _ => next(seed) % 300,
+fn size(random: &mut Random) -> usize {
+    match random.below(100) {
+        0 => random.within(40_000, 140_000),
+        1..=9 => random.below(8_000),
+        _ => random.below(300),
     }
 }
 
@@ -59,9 +56,9 @@ fn chunks_are_freed_by_other_threads() {
             let (send, receive) = sync_channel(200);
             let heap = &heap;
             threads.push(scope.spawn(move || {
-                let mut seed = u64::from(worker);
+                let mut random = Random::new(worker.into());
                 for step in 0..20_000usize {
-                    send.send(fill(heap, size(&mut seed), step as u8)).unwrap();
+                    send.send(fill(heap, size(&mut random), step as u8)).unwrap();
                 }
             }));
             threads.push(
@@ -84,9 +81,9 @@ fn fifty_threads_allocate_and_fifty_free() {
             let (send, receive) = channel();
             let heap = &heap;
             scope.spawn(move || {
-                let mut seed = u64::from(worker);
+                let mut random = Random::new(worker.into());
                 for _ in 0..2_000 {
-                    send.send(fill(heap, size(&mut seed), worker)).unwrap();
+                    send.send(fill(heap, size(&mut random), worker)).unwrap();
                 }
             });
             scope.spawn(move || receive.iter().for_each(|chunk| check_and_free(heap, chunk)));
@@ -105,9 +102,9 @@ fn thousands_of_threads_leave_survivors_and_nothing_else() {
                 .map(|worker| {
                     let heap = &heap;
                     scope.spawn(move || {
-                        let mut seed = round * 8 + worker;
+                        let mut random = Random::new(round * 8 + worker);
                         let mut mine: Vec<Sent> =
-                            (0..50).map(|_| fill(heap, size(&mut seed), worker as u8)).collect();
+                            (0..50).map(|_| fill(heap, size(&mut random), worker as u8)).collect();
                         let last = mine.pop().unwrap();
                         mine.into_iter().for_each(|chunk| check_and_free(heap, chunk));
                         last
@@ -138,10 +135,10 @@ fn a_thread_notices_that_the_arena_was_released() {
         for worker in 0..2u64 {
             let (heap, released, filled) = (&heap, &released, &filled);
             scope.spawn(move || {
-                let mut seed = worker;
+                let mut random = Random::new(worker);
                 for _ in 0..200 {
                     let chunks: Vec<_> =
-                        (0..200).map(|at| fill(heap, size(&mut seed), at)).collect();
+                        (0..200).map(|at| fill(heap, size(&mut random), at)).collect();
                     // Some go to this thread's magazines.
                     let mut chunks = chunks.into_iter();
                     chunks.by_ref().take(50).for_each(|chunk| check_and_free(heap, chunk));
@@ -167,15 +164,15 @@ fn many_arenas_on_few_threads() {
         for worker in 0..3u64 {
             let heaps = &heaps;
             scope.spawn(move || {
-                let mut seed = worker;
+                let mut random = Random::new(worker);
                 let mut mine: Vec<(usize, Sent)> = Vec::new();
                 for step in 0..20_000usize {
-                    let at = next(&mut seed) % heaps.len();
+                    let at = random.below(heaps.len());
                     if mine.len() > 300 {
-                        let (from, chunk) = mine.swap_remove(next(&mut seed) % 300);
+                        let (from, chunk) = mine.swap_remove(random.below(300));
                         check_and_free(&heaps[from], chunk);
                     }
-                    mine.push((at, fill(&heaps[at], size(&mut seed), step as u8)));
+                    mine.push((at, fill(&heaps[at], size(&mut random), step as u8)));
                 }
                 mine.into_iter().for_each(|(from, chunk)| check_and_free(&heaps[from], chunk));
             });
@@ -193,8 +190,8 @@ fn arenas_come_and_go_while_threads_end() {
             scope.spawn(move || {
                 for round in 0..100 {
                     let heap = open(1 << 24);
-                    let mut seed = worker * 100 + round;
-                    let kept = fill(&heap, size(&mut seed), 1);
+                    let mut random = Random::new(worker * 100 + round);
+                    let kept = fill(&heap, size(&mut random), 1);
                     thread::scope(|inner| {
                         inner.spawn(|| {
                             let chunk = fill(&heap, 100, 2);
@@ -211,18 +208,20 @@ fn arenas_come_and_go_while_threads_end() {
 #[test]
 fn capacity_holds_while_threads_race_for_it() {
     let heap = open(1 << 20);
+    let refusals = AtomicUsize::new(0);
     thread::scope(|scope| {
         for worker in 0..4u64 {
-            let heap = &heap;
+            let (heap, refusals) = (&heap, &refusals);
             scope.spawn(move || {
-                let mut seed = worker;
+                let mut random = Random::new(worker);
                 let mut mine = Vec::new();
                 for _ in 0..20_000 {
-                    let layout = Layout::from_size_align(size(&mut seed) % 20_000, 8).unwrap();
+                    let layout = Layout::from_size_align(size(&mut random) % 20_000, 8).unwrap();
                     match heap.try_alloc(layout) {
                         Ok(chunk) => mine.push(chunk),
                         Err(AllocError::Capacity { used, limit, .. }) => {
                             assert!(used <= limit && limit == 1 << 20);
+                            refusals.fetch_add(1, Relaxed);
                             for chunk in mine.drain(..) {
                                 // SAFETY: allocated above, freed once.
                                 unsafe { heap.free(chunk.cast()) };
@@ -239,26 +238,28 @@ fn capacity_holds_while_threads_race_for_it() {
             });
         }
     });
+    assert!(refusals.into_inner() > 0, "there was no race for anything");
     assert_eq!(heap.info().alloc, 0);
 }
 
 #[test]
 fn a_forked_child_has_every_heap_whole() {
     let heap = open(1 << 30);
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    thread::scope(|scope| {
+    let stop = AtomicBool::new(false);
+    // Looked at when the threads have ended: they would go on for ever if this one panicked.
+    let ends: Vec<_> = thread::scope(|scope| {
         for worker in 0..2u64 {
             let (heap, stop) = (&heap, &stop);
             scope.spawn(move || {
-                let mut seed = worker;
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let mut random = Random::new(worker);
+                while !stop.load(Relaxed) {
                     let chunks: Vec<_> =
-                        (0..100).map(|at| fill(heap, size(&mut seed), at)).collect();
+                        (0..100).map(|at| fill(heap, size(&mut random), at)).collect();
                     chunks.into_iter().for_each(|chunk| check_and_free(heap, chunk));
                 }
             });
         }
-        for _ in 0..50 {
+        let forked = || {
             // SAFETY: the child uses this arena and `_exit` only.
             let child = unsafe { libc::fork() };
             if child == 0 {
@@ -274,14 +275,16 @@ fn a_forked_child_has_every_heap_whole() {
                 // SAFETY: ends the child at once.
                 unsafe { libc::_exit(if live == 1_000 { 0 } else { 1 }) };
             }
-            assert!(child > 0);
             let mut status = 0;
-            // SAFETY: the child was forked above.
-            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-            assert_eq!(status, 0, "the child ended well");
-        }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            // SAFETY: the child was forked above, or there is none.
+            let waited = unsafe { libc::waitpid(child, &mut status, 0) };
+            (child > 0 && waited == child, status)
+        };
+        let ends = (0..50).map(|_| forked()).collect();
+        stop.store(true, Relaxed);
+        ends
     });
+    assert_eq!(ends, [(true, 0); 50], "each child was forked and ended well");
 }
 
 /// A freed chunk has a mark in its first word. When its memory becomes an extent's, at the
