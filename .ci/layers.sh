@@ -31,7 +31,8 @@ tested_with() {
     case $1 in
     mallocer-core) ;;
     # They run on every backend there is.
-    mallocer-array | mallocer-conformance) echo "$backends" ;;
+    mallocer-conformance) echo "$backends" ;;
+    mallocer-array) echo mallocer-conformance "$backends" ;;
     *) echo mallocer-conformance ;;
     esac
 }

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mallocer_array::{Array, Source};
+use mallocer_conformance::Random;
 
-use crate::random::Random;
 use crate::{on_every_source, quiet};
 
 /// What elements are made of, and how one is made of a number.
@@ -103,15 +103,15 @@ fn range(random: &mut Random, len: usize) -> (usize, usize) {
 }
 
 fn run<T: Element, S: Source>(source: S, seed: u64, steps: usize, most: usize) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut array: Array<T, S> = Array::new_in(source);
     let mut vec: Vec<T> = Vec::new();
     for step in 0..steps {
         let len = vec.len();
-        let value = T::make(random.next());
+        let value = T::make(random.word());
         let other = value.clone();
         let index = random.below(len + 2);
-        let some: Vec<T> = (0..random.below(40)).map(|_| T::make(random.next())).collect();
+        let some: Vec<T> = (0..random.below(40)).map(|_| T::make(random.word())).collect();
         let operation = if len > most { 22 } else { random.below(29) };
         match operation {
             0..6 => {

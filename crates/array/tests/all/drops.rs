@@ -48,8 +48,19 @@ impl<S: Source> Case<S> {
         self.array.as_mut().unwrap()
     }
 
-    /// Acts, perhaps panicking, and ends the array; all must be dead once.
-    fn ends(mut self, what: &str, act: impl FnOnce(&mut Case<S>)) -> Vec<u32> {
+    /// Acts, perhaps panicking, and ends the array; all must be dead once. Returns the order in
+    /// which they died.
+    fn ends(self, what: &str, act: impl FnOnce(&mut Case<S>)) -> Vec<u32> {
+        self.ended(what, act).1
+    }
+
+    /// The same, where the act must panic.
+    fn ends_by_panic(self, what: &str, act: impl FnOnce(&mut Case<S>)) {
+        assert!(self.ended(what, act).0, "{what} does not panic");
+    }
+
+    /// Whether the act panicked, and the order.
+    fn ended(mut self, what: &str, act: impl FnOnce(&mut Case<S>)) -> (bool, Vec<u32>) {
         let panicked = catch_unwind(AssertUnwindSafe(|| act(&mut self))).is_err();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(self.array.take())));
         let order = self.book.dead.take();
@@ -57,7 +68,7 @@ impl<S: Source> Case<S> {
         dead.sort();
         assert_eq!(dead, Vec::from_iter(0..10), "{what} (panicked: {panicked})");
         assert_eq!(Rc::strong_count(&self.book), 1, "{what}: one is neither dead nor alive");
-        order
+        (panicked, order)
     }
 }
 
@@ -95,19 +106,20 @@ fn each_once<S: Source>(source: S) {
     for at in [0, 4, 9] {
         let case = || Case::new(source, None);
         let check = |number: u32| assert!(number != at, "enough");
-        case().ends("retain", |case| {
+        case().ends_by_panic("retain", |case| {
             case.array().retain(|mortal| {
                 check(mortal.number);
                 mortal.number % 2 == 0
             });
         });
-        case().ends("dedup", |case| {
-            case.array().dedup_by(|one, _| {
+        case().ends_by_panic("dedup", |case| {
+            case.array().dedup_by(|one, kept| {
+                check(kept.number);
                 check(one.number);
                 one.number % 2 == 0
             });
         });
-        case().ends("extract", |case| {
+        case().ends_by_panic("extract", |case| {
             case.array().extract(
                 ..,
                 |one| {
@@ -117,7 +129,7 @@ fn each_once<S: Source>(source: S) {
                 drop,
             );
         });
-        case().ends("resize_with", |case| {
+        case().ends_by_panic("resize_with", |case| {
             let mut made = 0;
             case.array().resize_with(20, || {
                 made += 1;

@@ -6,7 +6,6 @@ mod drops;
 mod layout;
 mod places;
 mod pools;
-mod random;
 mod texts;
 mod texts_differential;
 

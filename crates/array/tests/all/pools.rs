@@ -4,21 +4,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use mallocer_array::{In, KeyedPool, Pool, Pooled, Source};
+use mallocer_conformance::Random;
 use mallocer_core::{AllocError, Config, Mallocer};
 use mallocer_flist::{Flist, Global};
 
 use crate::on_every_source;
-use crate::random::Random;
 
 /// Inserts and drops at random; every value stays what it was.
 fn random_program<S: Source>(source: S) {
     fn run<T: Clone + PartialEq + std::fmt::Debug, S: Source>(source: S, make: fn(u64) -> T) {
-        let mut random = Random(size_of::<T>() as u64);
+        let mut random = Random::new(size_of::<T>() as u64);
         let pool = Pool::new_in(source);
         let mut held: Vec<(Pooled<T, S>, T)> = Vec::new();
         for _ in 0..20_000 {
             if random.below(100) < 55 {
-                let value = make(random.next());
+                let value = make(random.word());
                 held.push((pool.insert(value.clone()), value));
             } else if !held.is_empty() {
                 let (handle, value) = held.swap_remove(random.below(held.len()));
@@ -98,10 +98,10 @@ fn trees<S: Source>(source: S) {
     let alive = Rc::new(());
     let pool = Pool::new_in(source);
     let mut root = None;
-    let mut random = Random(3);
+    let mut random = Random::new(3);
     let mut expected = 0;
     for _ in 0..5000 {
-        let key = random.next() >> 32;
+        let key = random.word() >> 32;
         expected += key;
         insert(&pool, &mut root, key, &alive);
     }
@@ -224,15 +224,18 @@ fn handles_compare_as_their_values() {
 }
 
 fn keyed<S: Source>(source: S) {
-    let mut random = Random(1);
+    let mut random = Random::new(1);
     let mut pool = KeyedPool::new_in(source);
     let mut model = HashMap::new();
-    let mut gone = Vec::new();
+    let (mut live, mut gone) = (Vec::new(), Vec::new());
     for step in 0..20_000 {
         if random.below(100) < 55 {
             let text = step.to_string();
-            assert!(model.insert(pool.insert(text.clone()), text).is_none(), "a key of its own");
-        } else if let Some(&key) = model.keys().next() {
+            let key = pool.insert(text.clone());
+            assert!(model.insert(key, text).is_none(), "a key of its own");
+            live.push(key);
+        } else if !live.is_empty() {
+            let key = live.swap_remove(random.below(live.len()));
             assert_eq!(pool.remove(key), model.remove(&key));
             gone.push(key);
         }

@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use mallocer_array::{Source, Text};
+use mallocer_conformance::Random;
 
-use crate::random::Random;
 use crate::{on_every_source, quiet};
 
 /// Characters of one, two, three and four bytes.
@@ -15,7 +15,7 @@ fn word(random: &mut Random) -> String {
 }
 
 fn run<S: Source>(source: S, seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut text = Text::new_in(source);
     let mut string = String::new();
     for step in 0..500 {

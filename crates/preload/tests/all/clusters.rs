@@ -18,7 +18,8 @@ fn calls_between_marks(name: &str, options: &str, args: &[&str]) -> Option<Vec<S
         eprintln!("NOT TESTED: strace is not installed; CI has it");
         return None;
     }
-    let file = format!("trace-{}-{}", args.len(), options.len());
+    // Tests run beside each other, here and in other processes.
+    let file = format!("trace-{}-{}-{}", std::process::id(), args.len(), options.len());
     let trace = Path::new(env!("CARGO_TARGET_TMPDIR")).join(file);
     let status = Command::new("strace")
         .arg("-f")
@@ -34,6 +35,7 @@ fn calls_between_marks(name: &str, options: &str, args: &[&str]) -> Option<Vec<S
         .unwrap();
     assert!(status.success());
     let text = fs::read_to_string(&trace).unwrap();
+    fs::remove_file(&trace).unwrap();
     let calls: Vec<&str> = text.lines().collect();
     let is_mark = |call: &&str| call.contains("getppid(");
     let marks: Vec<_> = calls.iter().enumerate().filter(|(_, call)| is_mark(call)).collect();

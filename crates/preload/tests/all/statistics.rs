@@ -32,16 +32,15 @@ fn at_a_signal_and_the_program_goes_on() {
 
 #[test]
 fn to_a_file_as_json() {
-    let file = env::temp_dir().join(format!("mallocer-statistics-{}", std::process::id()));
-    let pattern = format!("{}.%p", file.display());
-    let options = format!("stats=exit,format=json,file={pattern}");
+    let name = format!("mallocer-statistics-{}.", std::process::id());
+    let pattern = env::temp_dir().join(name.clone() + "%p");
+    let options = format!("stats=exit,format=json,file={}", pattern.display());
     let ended = run_source("statistics.c", &options).end().well();
     assert_eq!(ended.stderr, "");
     let folder = fs::read_dir(env::temp_dir()).unwrap();
-    let name = file.file_name().unwrap().to_str().unwrap();
     let mut found = folder
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_str().is_some_and(|n| n.starts_with(name)));
+        .filter(|path| path.file_name().unwrap().to_str().is_some_and(|n| n.starts_with(&name)));
     let path = found.next().expect("one file was written");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     fs::remove_file(path).unwrap();
