@@ -333,8 +333,9 @@ impl Process {
         let address = chunk.addr();
         if let (Some(hardened), Some(heap)) = (self.hardened.get(), self.heap.get())
             && let Some((usual, own)) = hardened.find_to_free(heap, address, 0, 0)
+            && hardened.free_usual(heap, usual, own)
         {
-            return hardened.free_usual(heap, usual, own);
+            return;
         }
         self.free_slow(operation, address, 0, 0);
     }
@@ -367,8 +368,9 @@ impl Process {
     ) {
         if let (Some(hardened), Some(heap)) = (self.hardened.get(), self.heap.get())
             && let Some((usual, own)) = hardened.find_to_free(heap, address, size, align)
+            && hardened.free_usual(heap, usual, own)
         {
-            return hardened.free_usual(heap, usual, own);
+            return;
         }
         // Whatever the system is asked for, a free leaves it as it was.
         let errno = os::errno();

@@ -19,6 +19,8 @@
 //! place has a chance to. So the word proves what it is also where it is found in memory that
 //! has gone to another slab since.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::contents;
 use crate::os;
 
@@ -220,17 +222,23 @@ impl Canary {
         second == self.freed()
     }
 
-    /// Changes the header of a live chunk, which was just read, to freed. If another thread
-    /// does so at this very moment, the one chunk is kept back twice; see the module
-    /// `hardened`.
+    /// Changes the header of a live chunk, which was just read, to freed; `false` if another
+    /// thread was faster: it frees the chunk.
     ///
     /// # Safety
     ///
     /// The header was read there.
     #[inline(always)]
-    pub(super) unsafe fn mark_freed(self, chunk: *mut u8) {
-        // SAFETY: the words are within the header.
-        unsafe { chunk.cast::<[u64; 2]>().write([0, self.freed()]) };
+    pub(super) unsafe fn mark_freed(self, chunk: *mut u8) -> bool {
+        let words = chunk.cast::<u64>();
+        // SAFETY: the words are within the header. Who changes the second one has the chunk.
+        unsafe {
+            let first = AtomicU64::from_ptr(words.add(1)).swap(self.freed(), Relaxed) == self.0;
+            if first {
+                words.write(0);
+            }
+            first
+        }
     }
 
     /// A number that nobody else knows; always the same for one chunk.

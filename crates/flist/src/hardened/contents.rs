@@ -28,7 +28,10 @@ pub(super) const SHORT: usize = 256;
 /// What is looked at before any of it is written.
 const BLOCK: usize = 256;
 
-/// Sixteen bytes, which are read at once. On x86-64 named as what they are: left to itself, the
+/// Bytes that are read at once.
+const WIDE: usize = 16;
+
+/// They themselves. On x86-64 named as what they are: left to itself, the
 /// compiler reads them in halves where several branches need the same.
 #[cfg(target_arch = "x86_64")]
 mod wide {
@@ -181,15 +184,24 @@ pub(super) unsafe fn zero_few(start: *mut u8, bytes: usize) {
 /// As [`zero`].
 #[inline(never)]
 unsafe fn zero_blocks(start: *mut u8, bytes: usize) {
-    // SAFETY: the caller's promise; the last block overlaps the one before.
-    unsafe {
-        let last = bytes - BLOCK;
-        for at in (0..last).step_by(BLOCK).chain([last]) {
-            let block = start.add(at);
-            if !are_many_zero(block, BLOCK) {
+    #[inline(always)]
+    unsafe fn zero_block(block: *mut u8) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if wide::fold(bits::<{ BLOCK / WIDE }>(block)) != 0 {
                 block.cast::<[u8; BLOCK]>().write([0; BLOCK]);
             }
         }
+    }
+    // SAFETY: the caller's promise; the last block overlaps the one before.
+    unsafe {
+        let last = bytes - BLOCK;
+        let mut at = 0;
+        while at < last {
+            zero_block(start.add(at));
+            at += BLOCK;
+        }
+        zero_block(start.add(last));
     }
 }
 

@@ -20,6 +20,7 @@
 //! | `zones` | where they are around a chunk, and marks that are left in memory |
 //! | `find` | from an address to the live chunk there, with its zones looked at |
 //! | `small` | the life of a small chunk, and the short way through it |
+//! | `resize` | a chunk that gets another size: where it is, if its slab allows, or elsewhere |
 //! | `contents` | making chunks zero, and looking whether they are |
 //! | `quarantine` | freed chunks, kept back for a while |
 //! | `guarded` | large chunks: OS pages without access on both sides |
@@ -45,9 +46,8 @@
 //! they are, and are taken off when the memory is handed out.
 //!
 //! Whether a chunk is live is said by its header: a second free is caught also when the
-//! program wrote over the chunk in between. No atomic exchange decides between two threads
-//! that free a chunk within the same few nanoseconds: then it is kept back twice, and caught
-//! when the second copy is handed out while the first is live. It never has two owners.
+//! program wrote over the chunk in between, and between two threads that free a chunk at the same
+//! moment an atomic exchange of that word decides.
 //!
 //! # Where it is switched on
 //!
@@ -65,6 +65,7 @@ mod find;
 mod guarded;
 mod quarantine;
 mod random;
+mod resize;
 mod small;
 mod zones;
 
@@ -172,16 +173,18 @@ impl Hardened {
                 self.tell(heap, MisuseKind::WrongAlignment, operation, live.zones.user);
             }
         }
-        self.end(heap, live);
+        self.end(heap, operation, live);
     }
 
     /// Frees a chunk that was found live.
-    fn end(&self, heap: &Sharing, live: Live) {
+    fn end(&self, heap: &Sharing, operation: &'static str, live: Live) {
         let Live { zones, canary, bytes, .. } = live;
         let chunk = zones.chunk;
         // SAFETY: found live. What leaves the quarantine is nobody else's.
         unsafe {
-            canary.mark_freed(chunk);
+            if !canary.mark_freed(chunk) {
+                self.tell(heap, MisuseKind::DoubleFree, operation, zones.user);
+            }
             if live.header.large {
                 return self.guarded.free(heap, zones);
             }
@@ -209,49 +212,6 @@ impl Hardened {
             };
         }
         self.find(heap, operation, address).header.size
-    }
-
-    /// Reallocates the chunk at `address`. It always moves, unless its zones only shift
-    /// within its slab.
-    pub(crate) fn realloc(
-        &self,
-        heap: &Sharing,
-        operation: &'static str,
-        address: usize,
-        layout: Layout,
-    ) -> Option<NonNull<[u8]>> {
-        let new_size = layout.size();
-        if self.empty.may_hold(address) {
-            let new = self.alloc(heap, layout, false)?;
-            self.free(heap, operation, address, None);
-            return Some(new);
-        }
-        let live = self.find(heap, operation, address);
-        let (zones, old_size) = (live.zones, live.header.size);
-        if !live.header.large && new_size > 0 && live.header.gap == layout.align().max(HEADER) {
-            let whole = new_size.saturating_add(live.header.gap + TAIL);
-            let same = heap.ladder.find(whole, layout.align());
-            if same.is_some_and(|index| heap.ladder.slab_size(index) == zones.bytes()) {
-                // SAFETY: a live chunk of the caller's, whose slab holds the new size, too.
-                unsafe {
-                    // What was tail, or is no more the program's, is zero.
-                    let low = old_size.min(new_size);
-                    let rest = zones.bytes() - (live.header.gap + low);
-                    zones.user.add(low).write_bytes(0, rest);
-                    zones.resized(new_size).write(self.keys);
-                    let chunk = NonNull::new_unchecked(zones.user);
-                    return Some(NonNull::slice_from_raw_parts(chunk, new_size));
-                }
-            }
-        }
-        let new = self.alloc(heap, layout, false)?;
-        // SAFETY: both are live, and apart; neither is shorter than what is copied.
-        unsafe {
-            let bytes = old_size.min(new_size);
-            new.cast::<u8>().as_ptr().copy_from_nonoverlapping(zones.user, bytes);
-        }
-        self.end(heap, live);
-        Some(new)
     }
 
     /// Keeps other threads out, or lets them in again: around a fork.

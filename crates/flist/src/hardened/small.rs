@@ -220,23 +220,27 @@ impl Hardened {
         fits.then_some((usual, Own { cache, shard }))
     }
 
-    /// Frees such a chunk.
+    /// Frees such a chunk; `false` if another thread just did.
     #[inline(always)]
-    pub(crate) fn free_usual(&self, heap: &Sharing, usual: Usual, own: Own) {
+    pub(crate) fn free_usual(&self, heap: &Sharing, usual: Usual, own: Own) -> bool {
         let Usual { chunk, bytes, canary, target, .. } = usual;
         let kept = Kept::new(chunk, target);
         // SAFETY: found live, so all of it may be written, and it has its length. What is own is
         // this thread's.
         unsafe {
-            canary.mark_freed(chunk);
+            if !canary.mark_freed(chunk) {
+                return false;
+            }
             if bytes > SHORT_CHUNK {
-                return self.free_long(heap, kept, bytes, own);
+                self.free_long(heap, kept, bytes, own);
+                return true;
             }
             zero_few(chunk.add(MARKED), bytes - MARKED);
             if let Some(left) = (*own.shard).exchange_short(kept, canary.number()) {
                 leave(heap, own.cache, left);
             }
         }
+        true
     }
 
     /// Makes a chunk that is marked freed zero, and keeps it back.

@@ -59,11 +59,6 @@ impl Zones {
         Zones { chunk, user, size, gap_start, end, large }
     }
 
-    /// The same around another number of the program's bytes.
-    pub(super) fn resized(self, size: usize) -> Zones {
-        Zones { size, ..self }
-    }
-
     /// Bytes from the header to the end.
     pub(super) fn bytes(&self) -> usize {
         self.end - self.chunk.addr()
