@@ -64,13 +64,21 @@ impl Hardened {
             self.tell(heap, MisuseKind::Interior, operation, user);
         }
         // SAFETY: out of its pool, with a header that is whole.
-        unsafe {
+        let broken = unsafe {
             if !zones.is_gap_whole(self.keys) {
-                self.tell(heap, MisuseKind::Underflow, operation, user);
+                Some(MisuseKind::Underflow)
+            } else if !zones.is_tail_whole(self.keys) {
+                Some(MisuseKind::Overflow)
+            } else {
+                None
             }
-            if !zones.is_tail_whole(self.keys) {
-                self.tell(heap, MisuseKind::Overflow, operation, user);
-            }
+        };
+        if let Some(kind) = broken {
+            // Perhaps another thread is freeing the chunk at this moment, and has said so.
+            // SAFETY: as above.
+            let freed = unsafe { matches!(canary.read_header(chunk), Said::Freed) };
+            let kind = if freed { MisuseKind::DoubleFree } else { kind };
+            self.tell(heap, kind, operation, user);
         }
         Live { zones, header, canary, bytes }
     }
