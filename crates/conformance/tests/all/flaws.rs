@@ -10,6 +10,21 @@ fn a_right_heap_passes() {
     report_shared::<Reference<Right>>("").expect_clean();
 }
 
+/// No check passes whatever it is given. A heap whose chunks are shorter than it says fails
+/// almost all of them at once, since that is looked at with each chunk; settings and slabs that
+/// are not there have flaws of their own.
+#[test]
+fn every_check_can_fail() {
+    let all = report_shared::<Reference<Exaggerating>>("");
+    let settings = report::<Reference<Careless>>("config");
+    let slabs = report::<Reference<Guessing>>("allocation::missing");
+    let mut never: Vec<&str> = all.passed;
+    for failure in settings.failures.iter().chain(&slabs.failures) {
+        never.retain(|check| *check != failure.check);
+    }
+    assert!(!all.failures.is_empty() && never.is_empty(), "these never fail: {never:?}");
+}
+
 /// Passes if the check of that name failed, with these words.
 #[track_caller]
 fn expect(report: &Report, check: &str, words: &str) {
@@ -47,6 +62,7 @@ flaws! { report:
     dirty_zeroes: Dirty => "allocation::zeroed_memory" "zeroed chunk";
     miscounting: Miscounting => "allocation::large_sizes" "alloc is not the sum of the slabs";
     unsorted_slabs: Unsorted => "allocation::slabs_serve" "is followed by slab";
+    guessed_slabs: Guessing => "allocation::missing_slabs_are_named" "left: Ok(())";
     chunks_kept_at_release: Clinging => "release::empties_the_heap" "alloc is not 0 after release";
     budget_kept_at_release: Greedy => "release::a_hundred_times" "keeps bytes of a released heap";
     forgotten_children: Sweeping => "release::spares_children" "nested is not what";

@@ -47,6 +47,8 @@ pub(crate) enum Flaw {
     Miscounts,
     /// Lists slabs that do not ascend.
     UnsortedSlabs,
+    /// Serves a slab that is not there from the next one.
+    GuessesSlabs,
     /// Keeps something at release.
     KeepsAtRelease,
     /// Releases, and does not give the budget back.
@@ -98,6 +100,7 @@ kinds! {
     Dirty = ZeroesTooLittle,
     Miscounting = Miscounts,
     Unsorted = UnsortedSlabs,
+    Guessing = GuessesSlabs,
     Clinging = KeepsAtRelease,
     Greedy = KeepsBudgetAtRelease,
     Sweeping = ForgetsChildren,
@@ -349,6 +352,19 @@ unsafe impl<K: Kind> Mallocer for Reference<K> {
         // SAFETY: both lengths are within the chunk.
         unsafe { chunk.cast::<u8>().write_bytes(0, len) };
         Ok(chunk)
+    }
+
+    fn try_alloc_slab(&self, slab: usize) -> Result<NonNull<[u8]>, AllocError> {
+        let slabs = &self.slabs;
+        let at = slabs.partition_point(|&other| other < slab);
+        if slabs.get(at) != Some(&slab) && K::FLAW != Flaw::GuessesSlabs {
+            return Err(AllocError::NoSuchSlab {
+                requested: slab,
+                below: at.checked_sub(1).map_or(0, |below| slabs[below]),
+                above: slabs[at.min(slabs.len() - 1)],
+            });
+        }
+        self.try_alloc(Layout::from_size_align(slab, 1).expect("a slab is a size"))
     }
 
     unsafe fn try_realloc(
