@@ -103,21 +103,21 @@ impl<S: Slot> Heap<S> {
     }
 
     /// Makes room among a cache's foreign chunks of the slab at `index`: those that are of
-    /// one living thread go to its depot, others to their pools.
+    /// one living thread go to its inbox, others to their pools.
     ///
     /// # Safety
     ///
     /// As [`refill`](Heap::refill).
     pub(crate) unsafe fn flush_foreign(&mut self, cache: *mut ThreadCache, index: usize) {
         self.decay();
-        let most = self.magazines.most(self.stride(index));
+        let parcel = self.magazines.parcel(self.stride(index));
         // SAFETY: the shelf is the caller's, and its slots have the room it says. The owner's
-        // depot is changed under the lock.
+        // inbox is changed under the lock.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
             let (slots, len, cap) = (*shelf).foreign();
-            if cap < most {
-                let new_cap = self.magazines.larger(cap, self.stride(index));
+            if cap < parcel {
+                let new_cap = self.magazines.larger_parcel(cap, self.stride(index));
                 let Some(larger) = self.meta().take(foreign_bytes::<S>(new_cap)) else {
                     return self.put_foreign(shelf, index);
                 };
@@ -139,8 +139,8 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// Sends full many chunks to the inbox of a shelf, which they belong to; `false` if it
-    /// takes no more.
+    /// Sends as many chunks as a parcel has to the inbox of a shelf, which they belong to;
+    /// `false` if it takes no more.
     ///
     /// # Safety
     ///
@@ -153,17 +153,17 @@ impl<S: Slot> Heap<S> {
         count: u32,
         index: usize,
     ) -> bool {
-        let slab = self.slab(index);
-        let (most, depot_most) = (u32::from(slab.magazine_most), slab.depot_most);
-        if count != most {
+        let stride = self.stride(index);
+        if count != self.magazines.parcel(stride) {
             return false;
         }
+        let most = self.magazines.parcels(stride);
         let Some(block) = self.meta().take(magazine_bytes::<S>(count)) else { return false };
         let copy = block.cast::<S>().as_ptr();
         // SAFETY: the block has room for as many, and a link.
         unsafe {
             copy.copy_from_nonoverlapping(slots, count as usize);
-            let sent = (*shelf).send(copy, count, depot_most);
+            let sent = (*shelf).send(copy, count, most);
             if !sent {
                 self.meta().give(block, magazine_bytes::<S>(count));
             }
@@ -257,12 +257,12 @@ impl<S: Slot> Heap<S> {
     ///
     /// The shelf is one of this arena's, of the slab at `index`.
     unsafe fn drain_inbox(&mut self, shelf: *mut Shelf<S>, index: usize) {
-        let most = self.magazines.most(self.stride(index));
-        // SAFETY: what is in an inbox are full magazines' slots, each a block of its room.
+        let count = self.magazines.parcel(self.stride(index));
+        // SAFETY: what is in an inbox are parcels, each a block for as many chunks.
         unsafe {
-            while let Some(slots) = (*shelf).receive(most) {
-                self.put_chunks(slots.as_ptr(), most, index);
-                self.meta().give(slots.cast(), magazine_bytes::<S>(most));
+            while let Some(slots) = (*shelf).receive(count) {
+                self.put_chunks(slots.as_ptr(), count, index);
+                self.meta().give(slots.cast(), magazine_bytes::<S>(count));
             }
         }
     }

@@ -103,6 +103,9 @@ pub(crate) struct Heap<S> {
     /// one-thread arena tells chunks in magazines from live ones by it, the shared arena
     /// does not (see `sharing`).
     pub(crate) out_state: u8,
+    /// Memory of the last step of a pool, and its bytes, that is to be backed with pages: by
+    /// who ends the slow path, once it has no lock.
+    pub(crate) unbacked: Option<(*mut u8, usize)>,
     /// A chunk that was in a magazine and in its pool at once, since the last look:
     /// freed twice.
     pub(crate) twice: Option<Misuse>,
@@ -160,6 +163,7 @@ impl<S: Slot> Heap<S> {
             seen: Seen::default(),
             disorder: 0,
             out_state,
+            unbacked: None,
             twice: None,
             caches: ptr::null_mut(),
             magazines: MagazineBounds::new(config.capacity),
@@ -442,7 +446,8 @@ impl<S: Slot> Heap<S> {
                 self.charge(step)?;
             }
             if (*pool).fresh && step >= LEAST_POPULATED {
-                os::populate((*pool).start.add((*pool).charged), step);
+                let before = self.unbacked.replace(((*pool).start.add((*pool).charged), step));
+                back(before);
             }
             self.make_ready(pool, step);
         }
@@ -514,6 +519,7 @@ impl<S: Slot> Heap<S> {
     /// their magazines are counted a little before or after.
     fn live(&self, index: usize, slab: &Slab) -> usize {
         let most = self.magazines.most(self.stride(index)) as usize;
+        let parcel = self.magazines.parcel(self.stride(index)) as usize;
         let mut ready = 0;
         let mut cache = self.caches;
         // SAFETY: the list holds this arena's caches, which have a shelf for each slab.
@@ -522,6 +528,7 @@ impl<S: Slot> Heap<S> {
                 let shelf = ThreadCache::shelves::<S>(cache).at(index);
                 let (_, foreign, _) = (*shelf).foreign();
                 ready += (*shelf).full() as usize * most;
+                ready += (*shelf).parcels() as usize * parcel;
                 ready += ((*shelf).magazine.len() + foreign) as usize;
                 cache = (*cache).next;
             }
@@ -551,6 +558,18 @@ impl<S: Slot> Heap<S> {
         }
         assert_eq!(heap, self.heap);
         assert!(self.heap <= self.budget.capacity());
+    }
+}
+
+/// Backs with pages what a slow path has left to back.
+///
+/// # Safety
+///
+/// It was noted by a heap that still has it: a chunk of it is with the caller.
+pub(crate) unsafe fn back(unbacked: Option<(*mut u8, usize)>) {
+    if let Some((start, bytes)) = unbacked {
+        // SAFETY: passed on.
+        unsafe { os::populate(start, bytes) };
     }
 }
 

@@ -30,6 +30,9 @@ const MAGAZINE_MOST: u32 = 128;
 const MAGAZINE_LEAST: u32 = 4;
 /// A new magazine's room; it grows when it runs empty or full.
 const MAGAZINE_FIRST: u32 = 16;
+/// What is sent to another thread at once, in bytes of chunks.
+const PARCEL_BYTES: usize = 16 << 10;
+const _: () = assert!(PARCEL_BYTES <= MAGAZINE_BYTES);
 /// What a depot of one slab and thread holds at most, in bytes of chunks.
 const DEPOT_BYTES: usize = 2048 << 10;
 /// And the part of the arena's capacity that this may be.
@@ -49,7 +52,7 @@ pub(crate) struct Magazine<S> {
     least: u32,
     sizes: u16,
     /// How many pools were made for its shelf, no more than can be counted; and how many
-    /// magazines are in the shelf's inbox. They are here because there is room.
+    /// parcels are in the shelf's inbox. They are here because there is room.
     pub(crate) pools: u8,
     pub(crate) inbox_len: u8,
 }
@@ -93,6 +96,22 @@ impl<S: Slot> Magazine<S> {
     pub(crate) fn set_len(&self, len: u32) {
         debug_assert!(len <= self.cap());
         self.top.store(self.base.wrapping_add(len as usize), Relaxed);
+    }
+
+    /// Adds `count` chunks, of which the last is the next to hand out.
+    ///
+    /// # Safety
+    ///
+    /// There is room for them, and the magazine is the calling thread's.
+    pub(crate) unsafe fn append(&self, slots: *const S, count: u32) {
+        let len = self.len();
+        debug_assert!(count <= self.cap() - len);
+        // SAFETY: the caller's promise.
+        unsafe {
+            let top = self.base.add(len as usize);
+            top.copy_from_nonoverlapping(slots, count as usize);
+        }
+        self.set_len(len + count);
     }
 
     /// Goes on with other slots, of which there are `cap`; the first `len` have chunks.
@@ -172,6 +191,23 @@ impl MagazineBounds {
     pub(crate) fn larger(self, cap: u32, stride: usize) -> u32 {
         let most = self.most(stride);
         if cap == 0 { MAGAZINE_FIRST.min(most) } else { (cap * 2).min(most) }
+    }
+
+    /// How many chunks of `stride` bytes are sent to another thread at once.
+    pub(crate) fn parcel(self, stride: usize) -> u32 {
+        ((PARCEL_BYTES.min(self.bytes) / stride) as u32).clamp(MAGAZINE_LEAST, MAGAZINE_MOST)
+    }
+
+    /// The room for chunks of a parcel, where `cap` slots are too few.
+    pub(crate) fn larger_parcel(self, cap: u32, stride: usize) -> u32 {
+        self.larger(cap, stride).min(self.parcel(stride))
+    }
+
+    /// How many parcels of chunks of `stride` bytes wait for a thread at most: as many bytes as
+    /// its depot may hold.
+    pub(crate) fn parcels(self, stride: usize) -> u8 {
+        let bytes = self.parcel(stride) as usize * stride;
+        (self.depot_bytes / bytes).clamp(1, u8::MAX as usize) as u8
     }
 
     /// How many full magazines of `stride` bytes a chunk a depot may hold.

@@ -24,9 +24,9 @@ mod real {
     pub(crate) use core::hint::spin_loop;
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-    /// How often a waiting thread looks again before it sleeps: about as long as a
-    /// short critical section takes.
-    pub(crate) const SPINS: u32 = 60;
+    /// How often a waiting thread looks again before it sleeps: about as long as waking it
+    /// takes, some ten microseconds. What is done under a lock takes one or two.
+    pub(crate) const SPINS: u32 = 1000;
 
     /// A value behind a lock.
     pub(crate) struct Locked<T>(UnsafeCell<T>);

@@ -18,7 +18,6 @@ use crate::hardened::shuffle;
 use crate::heap::Heap;
 use crate::magazine::magazine_bytes;
 use crate::pool::{Pool, Slot};
-use crate::shelf::Shelf;
 use crate::slab::Slab;
 
 /// A cache takes from other threads' pools, before it takes memory, where more is free
@@ -64,7 +63,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the magazine is the caller's and empty; `slots` has room for `cap`.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
-            if (*shelf).fetch() || self.receive(shelf, index) {
+            if (*shelf).fetch() || self.receive(cache, index) {
                 return Ok(());
             }
             let magazine = &raw mut (*shelf).magazine;
@@ -307,24 +306,32 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// Replaces a shelf's empty magazine by a full one from its inbox.
+    /// Takes parcels from a cache's inbox of the slab at `index`, as many as its magazine has
+    /// room for; `false` if there are none.
     ///
     /// # Safety
     ///
-    /// The shelf is the caller's own, of the slab at `index`.
-    unsafe fn receive(&mut self, shelf: *mut Shelf<S>, index: usize) -> bool {
-        let most = self.magazines.most(self.stride(index));
-        // SAFETY: the magazine is the caller's and empty; its slots are a block that was
-        // taken for its room.
+    /// As [`refill`](Heap::refill).
+    unsafe fn receive(&mut self, cache: *mut ThreadCache, index: usize) -> bool {
+        let count = self.magazines.parcel(self.stride(index));
+        // SAFETY: shelf and magazine are the caller's; a parcel is a block that was taken for
+        // as many chunks.
         unsafe {
-            let Some(slots) = (*shelf).receive(most) else { return false };
+            let shelf = ThreadCache::shelves::<S>(cache).at(index);
             let magazine = &raw mut (*shelf).magazine;
-            let (empty, cap) = ((*magazine).slots(), (*magazine).cap());
-            if let Some(empty) = NonNull::new(empty) {
-                self.meta().give(empty.cast(), magazine_bytes::<S>(cap));
+            if (*shelf).parcels() == 0 {
+                return false;
             }
-            (*magazine).replace(slots.as_ptr(), most, most);
-            (*magazine).set_sizes(self.sizes(index));
+            while (*magazine).cap() < count {
+                if !self.grow_magazine(cache, index) {
+                    return false;
+                }
+            }
+            while (*magazine).cap() - (*magazine).len() >= count {
+                let Some(slots) = (*shelf).receive(count) else { break };
+                (*magazine).append(slots.as_ptr(), count);
+                self.meta().give(slots.cast(), magazine_bytes::<S>(count));
+            }
         }
         true
     }

@@ -26,7 +26,7 @@ use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
 use crate::front::{COMMON_BYTES, Front, MARK_BYTES, clear_mark, has_mark, set_mark};
-use crate::heap::{Heap, Route};
+use crate::heap::{Heap, Route, back};
 use crate::leaving::Leaving;
 use crate::local::{Lane, Used, local};
 use crate::lock::{Guard, Lock};
@@ -221,24 +221,38 @@ impl Sharing {
         layout: Layout,
         zeroed: bool,
     ) -> Result<NonNull<[u8]>, AllocError> {
+        let taken = self.take_routed(&mut heap, thread, route, layout);
+        // What touches the chunk waits for its pages, and needs no lock for that.
+        self.unlock(heap);
+        let Taken { chunk, zero, marked } = taken?;
+        if marked {
+            // SAFETY: the chunk is the caller's, and has room for a mark.
+            unsafe { clear_mark(chunk.cast().as_ptr()) };
+        }
+        Ok(zero_if(zeroed && !zero, chunk))
+    }
+
+    fn take_routed(
+        &self,
+        heap: &mut Heap<Bare>,
+        thread: Option<u64>,
+        route: Route,
+        layout: Layout,
+    ) -> Result<Taken, AllocError> {
         heap.attach()?;
-        let cache = self.cache(&mut heap, thread);
+        let cache = self.cache(heap, thread);
         // SAFETY: attached; the cache is this thread's, or used under the lock.
-        let (chunk, zero) = unsafe {
+        unsafe {
             match route {
-                Route::Nowhere => {
-                    return Err(AllocError::AboveLargestSlab {
-                        requested: layout.size(),
-                        largest: self.ladder.largest(),
-                    });
-                }
+                Route::Nowhere => Err(AllocError::AboveLargestSlab {
+                    requested: layout.size(),
+                    largest: self.ladder.largest(),
+                }),
                 Route::Extent => {
                     let extent = heap.take_extent(cache, layout.size(), layout.align())?;
-                    if !extent.zero {
-                        // A chunk of a pool may have begun here, and been freed.
-                        clear_mark(extent.start.as_ptr());
-                    }
-                    (NonNull::slice_from_raw_parts(extent.start, extent.bytes), extent.zero)
+                    let chunk = NonNull::slice_from_raw_parts(extent.start, extent.bytes);
+                    // A chunk of a pool may have begun here, and been freed.
+                    Ok(Taken { chunk, zero: extent.zero, marked: !extent.zero })
                 }
                 Route::Pool(index) => {
                     let size = self.ladder.slabs()[index];
@@ -246,21 +260,17 @@ impl Sharing {
                         return Err(heap.refused(size_of::<ThreadCache>()));
                     }
                     let chunk = if index >= heap.exact {
-                        Self::refill_and_pop(&mut heap, cache, index)?
+                        Self::refill_and_pop(heap, cache, index)?
                     } else {
                         let mut slot = Bare(core::ptr::null_mut());
                         heap.take_chunks(cache, index, &mut slot, 1)?;
                         slot.0
                     };
-                    if index >= heap.exact {
-                        clear_mark(chunk);
-                    }
-                    (NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), size), false)
+                    let chunk = NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), size);
+                    Ok(Taken { chunk, zero: false, marked: index >= heap.exact })
                 }
             }
-        };
-        self.unlock(heap);
-        Ok(zero_if(zeroed && !zero, chunk))
+        }
     }
 
     /// # Safety
@@ -396,10 +406,13 @@ impl Sharing {
         self.unlock(heap);
     }
 
-    /// Ends a slow path: unlocks, and tells if a chunk was found twice meanwhile.
+    /// Ends a slow path: unlocks, backs fresh memory with pages, and tells if a chunk was
+    /// found twice meanwhile.
     fn unlock(&self, mut heap: Guard<'_, Heap<Bare>>) {
-        let twice = heap.twice.take();
+        let (unbacked, twice) = (heap.unbacked.take(), heap.twice.take());
         drop(heap);
+        // SAFETY: of a step that a pool grew by so that this thread gets chunks of it.
+        unsafe { back(unbacked) };
         if let Some(misuse) = twice {
             (self.tell)(misuse);
         }
@@ -550,6 +563,15 @@ impl Sharing {
         heap.leave_cache(thread);
         heap.twice.take()
     }
+}
+
+/// A chunk as it comes from the heap.
+struct Taken {
+    chunk: NonNull<[u8]>,
+    /// Whether it reads as zero.
+    zero: bool,
+    /// Whether its mark may be there.
+    marked: bool,
 }
 
 /// A chunk that was just allocated, with all of it zero if that is wanted.

@@ -4,16 +4,17 @@
 //! magazine    │ ready chunks                                │
 //! depot ────▶ │ full │ full │ empty │ empty │ magazines behind it, of this thread alone
 //! foreign ──▶ │ freed here, of pools that are other threads' │
-//! inbox ────▶ full magazine ──link──▶ full magazine    sent by other threads
+//! inbox ────▶ parcel ──link──▶ parcel                  sent by other threads
 //! listed ───▶ pool with room ──▶ pool with room
 //!
-//! live chunks = ready − free − Σ (magazine + full × room + foreign)    over all shelves
+//! live chunks = ready − free − Σ (magazine + full × room + foreign + parcels)   over all shelves
 //! ```
 //!
 //! A magazine that is full changes places with an empty one of the depot, and one that ran
 //! empty with a full one: chunk by chunk they come from and go to the pools only when the
 //! depot is empty or full (Bonwick and Adams, "Magazines and Vmem", 2001). Foreign chunks
-//! go to the inbox of their owner, a magazine at a time.
+//! go to the inbox of their owner, a parcel at a time: fewer of them than a magazine has, where
+//! they are large, since the owner can do nothing with what is still being gathered.
 
 use core::ptr::{self, NonNull};
 use core::sync::atomic::AtomicU32;
@@ -36,7 +37,7 @@ pub(crate) struct Shelf<S> {
     /// Chunks that this thread freed, of pools that are not its own; on a shelf for extents,
     /// those at hand.
     foreign: *mut Foreign<S>,
-    /// Full magazines that other threads sent, with chunks of this shelf's pools.
+    /// Parcels that other threads sent, of chunks of this shelf's pools.
     inbox: *mut S,
     /// This shelf's pools that have room, the one to take from first.
     pub(crate) listed: *mut Pool,
@@ -193,11 +194,16 @@ impl<S: Slot> Shelf<S> {
         }
     }
 
-    /// How many full magazines there are, in the depot and in the inbox.
+    /// How many full magazines there are in the depot.
     pub(crate) fn full(&self) -> u32 {
         // SAFETY: a depot is this shelf's own, and goes under the lock alone.
         let depot = unsafe { self.depot.as_ref() };
-        depot.map_or(0, |depot| depot.full.load(Relaxed)) + u32::from(self.magazine.inbox_len)
+        depot.map_or(0, |depot| depot.full.load(Relaxed))
+    }
+
+    /// How many parcels there are in the inbox.
+    pub(crate) fn parcels(&self) -> u32 {
+        self.magazine.inbox_len.into()
     }
 
     /// Empties half of the depot's full magazines, if it has more than one, by `take`, which
@@ -258,27 +264,27 @@ impl<S: Slot> Shelf<S> {
         depot.is_some_and(|depot| depot.full.load(Relaxed) >= u32::from(depot.most))
     }
 
-    /// Puts a full magazine of `cap` chunks into the inbox; `false` if it has `most`.
+    /// Puts a parcel of `count` chunks into the inbox; `false` if it has `most`.
     ///
     /// # Safety
     ///
-    /// `slots` has `cap` chunks of this shelf's pools, and a link.
-    pub(crate) unsafe fn send(&mut self, slots: *mut S, cap: u32, most: u8) -> bool {
+    /// `slots` has `count` chunks of this shelf's pools, and a link.
+    pub(crate) unsafe fn send(&mut self, slots: *mut S, count: u32, most: u8) -> bool {
         if self.magazine.inbox_len >= most {
             return false;
         }
-        // SAFETY: a magazine has one slot more than its room.
-        unsafe { slots.add(cap as usize).write(S::new(self.inbox.cast(), ptr::null_mut())) };
+        // SAFETY: a parcel has one slot more than its chunks.
+        unsafe { slots.add(count as usize).write(S::new(self.inbox.cast(), ptr::null_mut())) };
         self.inbox = slots;
         self.magazine.inbox_len += 1;
         true
     }
 
-    /// The slots of a full magazine of `cap` chunks from the inbox, if it has one.
-    pub(crate) fn receive(&mut self, cap: u32) -> Option<NonNull<S>> {
+    /// The slots of a parcel of `count` chunks from the inbox, if it has one.
+    pub(crate) fn receive(&mut self, count: u32) -> Option<NonNull<S>> {
         let slots = NonNull::new(self.inbox)?;
-        // SAFETY: a magazine in the inbox has a link behind its `cap` slots.
-        self.inbox = unsafe { (*slots.as_ptr().add(cap as usize)).chunk().cast() };
+        // SAFETY: a parcel in the inbox has a link behind its `count` slots.
+        self.inbox = unsafe { (*slots.as_ptr().add(count as usize)).chunk().cast() };
         self.magazine.inbox_len -= 1;
         Some(slots)
     }

@@ -10,7 +10,7 @@ use mallocer_core::{AllocError, Mallocer, Misuse};
 
 use super::Flist;
 use crate::descriptor::Descriptor;
-use crate::heap::{Heap, Route};
+use crate::heap::{Heap, Route, back};
 use crate::misuse;
 use crate::place::CHECKED;
 use crate::pool::{CACHED, Marked, locate};
@@ -118,7 +118,10 @@ impl Flist {
                     Some(chunk) => chunk,
                     None => {
                         // SAFETY: attached, and this arena has no other thread.
-                        unsafe { heap.refill(self.cache(), index) }?;
+                        unsafe {
+                            heap.refill(self.cache(), index)?;
+                            back(heap.unbacked.take());
+                        }
                         self.pop(index).ok_or_else(|| heap.refused(size))?
                     }
                 };
