@@ -29,14 +29,20 @@ static void work(int beyond) {
     }
 }
 
-/* A second thread does the same, while the first one waits without sleeping. */
+/* Waits for the other thread without a system call. */
+static void wait_for(int whose) {
+    while (turn != whose) {
+    }
+}
+
+/* A second thread does the same after the first one. It begins before the first mark, since the
+ * system does some calls for it, and ends after the second. */
 static void *second(void *beyond) {
-    while (turn != 1) {
-    }
+    turn = 1;
+    wait_for(2);
     work(*(int *)beyond);
-    turn = 2;
-    while (turn != 3) {
-    }
+    turn = 3;
+    wait_for(4);
     return NULL;
 }
 
@@ -44,14 +50,12 @@ int main(int count, char **words) {
     int beyond = count > 1 ? 1000 : 0;
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, second, &beyond) == 0);
-    /* What the thread itself must do at its start. */
-    usleep(20000);
+    wait_for(1);
     syscall(SYS_getppid);
     work(beyond);
-    turn = 1;
-    while (turn != 2) {
-    }
+    turn = 2;
+    wait_for(3);
     syscall(SYS_getppid);
-    turn = 3;
+    turn = 4;
     return pthread_join(thread, NULL);
 }
