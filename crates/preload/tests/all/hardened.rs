@@ -76,3 +76,10 @@ fn a_write_to_what_was_freed_is_found_at_the_end() {
         run_source("written_and_left.c", HARDENED).arg(size).end().caught("after it was freed");
     }
 }
+
+#[test]
+fn every_large_chunk_has_guards_also_where_another_was() {
+    run_source("guards.c", HARDENED).end().well();
+    // Without them the program fails.
+    assert_eq!(run_source("guards.c", "").end().code, Some(1));
+}
