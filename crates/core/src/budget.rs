@@ -69,7 +69,7 @@ impl Budget {
         self.child_with(capacity, Callbacks::none())
     }
 
-    /// The same, with somebody who is told of what it takes and gives back.
+    /// As [`child`](Budget::child), with somebody who is told of what it takes and gives back.
     pub fn child_with(&self, capacity: usize, callbacks: Callbacks) -> Budget {
         let node = Node { capacity, used: AtomicUsize::new(0), parent: self.clone(), callbacks };
         Budget(Some(Arc::new(node)))
@@ -138,7 +138,11 @@ impl Budget {
         }
     }
 
-    /// Gives back `bytes` that were charged before.
+    /// Gives back `bytes` that were charged before, here and at all levels above.
+    ///
+    /// # Panics
+    ///
+    /// With debug assertions, if more is given back than was charged.
     pub fn refund(&self, bytes: usize) {
         self.each(|node| {
             let before = node.used.fetch_sub(bytes, Relaxed);
@@ -193,7 +197,20 @@ impl fmt::Debug for Budget {
 /// are given back before an allocation is refused, so the promise is exact:
 ///
 /// ```text
-/// charged(budget) = used + credit,   credit ≤ ahead
+/// charged(budget) = used + credit,   credit ≤ 2 × ahead
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use mallocer_core::{Budget, Meter};
+///
+/// let meter = Meter::new(Budget::new(1 << 20));
+/// meter.charge(1 << 20)?;
+/// assert!(meter.charge(1).is_err());
+/// meter.refund(1 << 20);
+/// assert_eq!((meter.used(), meter.nested()), (0, 0));
+/// # Ok::<(), mallocer_core::AllocError>(())
 /// ```
 pub struct Meter {
     budget: Budget,
@@ -201,7 +218,7 @@ pub struct Meter {
     used: Cell<usize>,
     /// Bytes charged and not in use.
     credit: Cell<usize>,
-    /// How many bytes are drawn ahead, and the most that is kept.
+    /// How many bytes are drawn ahead, and how many are kept once twice as many have gathered.
     ahead: usize,
 }
 
@@ -228,6 +245,10 @@ impl Meter {
     }
 
     /// Gives back `bytes` of a chunk.
+    ///
+    /// # Panics
+    ///
+    /// With debug assertions, if more is given back than was charged.
     #[inline]
     pub fn refund(&self, bytes: usize) {
         debug_assert!(self.used.get() >= bytes);

@@ -41,9 +41,9 @@ pub struct Config {
     pub ladder: Ladder,
     /// How the arena is going to be used.
     pub hints: Hints,
-    /// The most pools that one slab may have; default: as many as fit.
+    /// The most pools that one slab may have, at least 1; default: as many as fit.
     pub max_pools: usize,
-    /// The most chunks that one pool may have; default [`DEFAULT_MAX_CHUNKS`].
+    /// The most chunks that one pool may have, 1 to 65 535; default [`DEFAULT_MAX_CHUNKS`].
     pub max_chunks: usize,
     /// How long empty memory stays with the arena; default: until release.
     pub decay: Option<Duration>,

@@ -257,7 +257,8 @@ pub unsafe trait Mallocer: Sized {
         unsafe { self.chunk_len(chunk) }
     }
 
-    /// Gives empty memory back to the system; returns how many bytes.
+    /// Gives empty memory back to the system; returns how many bytes, or 0 where the library
+    /// behind the backend does not say. Chunks that are handed out stay as they are.
     fn purge(&self) -> usize {
         0
     }

@@ -112,7 +112,7 @@ impl<A: ArenaKind> Builder<A> {
         self
     }
 
-    /// The most chunks that one pool may have, at least 1; default
+    /// The most chunks that one pool may have, 1 to 65 535; default
     /// [`DEFAULT_MAX_CHUNKS`](crate::DEFAULT_MAX_CHUNKS).
     pub fn max_chunks(mut self, chunks: usize) -> Self {
         self.settings.config.max_chunks = chunks;

@@ -209,7 +209,8 @@ macro_rules! arena_methods {
 
         /// Makes a chunk hold `size` bytes without moving it, or leaves it as it is.
         ///
-        /// Returns the new chunk length; `None` if the chunk would have to move.
+        /// Returns the new chunk length; `None` if the chunk would have to move, or moving
+        /// it would save more than half of it.
         ///
         /// # Panics
         ///
@@ -219,6 +220,22 @@ macro_rules! arena_methods {
         ///
         /// As [`chunk_len`](Self::chunk_len); on success, bytes past the returned
         /// length are not used any more.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use std::alloc::Layout;
+        ///
+        #[doc = concat!("let arena = mallocer::", stringify!($arena), "::new(1 << 20)?;")]
+        /// let chunk = arena.alloc(Layout::array::<u8>(1000).unwrap());
+        /// // SAFETY: the chunk is from this arena, and is freed once.
+        /// unsafe {
+        ///     assert!(arena.resize_in_place(chunk.cast(), chunk.len()).is_some());
+        ///     assert!(arena.resize_in_place(chunk.cast(), 2 << 20).is_none());
+        ///     arena.free(chunk.cast());
+        /// }
+        /// # Ok::<(), mallocer::BuildError>(())
+        /// ```
         #[inline]
         pub unsafe fn resize_in_place(&self, chunk: NonNull<u8>, size: usize) -> Option<usize> {
             // SAFETY: the contract is the same, and the caller keeps it.
@@ -254,6 +271,20 @@ macro_rules! arena_methods {
         ///
         /// As [`free`](Self::free); and `layout` has the alignment that the chunk was
         /// allocated with, and a size from the one asked for up to the chunk length.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use std::alloc::Layout;
+        ///
+        #[doc = concat!("let arena = mallocer::", stringify!($arena), "::new(1 << 20)?;")]
+        /// let layout = Layout::new::<[u64; 14]>();
+        /// let chunk = arena.alloc(layout);
+        /// // SAFETY: the chunk is from this arena, was asked for with this layout, and is
+        /// // freed once.
+        /// unsafe { arena.free_sized(chunk.cast(), layout) };
+        /// # Ok::<(), mallocer::BuildError>(())
+        /// ```
         #[inline]
         pub unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
             // SAFETY: the contract is the same, and the caller keeps it.
@@ -333,6 +364,20 @@ macro_rules! arena_methods {
         }
 
         /// How every slab that has memory is used, ascending.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use std::alloc::Layout;
+        ///
+        #[doc = concat!("let arena = mallocer::", stringify!($arena), "::new(1 << 20)?;")]
+        /// arena.alloc(Layout::new::<[u64; 14]>());
+        /// for slab in arena.utilization() {
+        ///     println!("{slab}");
+        /// }
+        /// assert_eq!(arena.utilization().iter().map(|slab| slab.chunks).sum::<usize>(), 1);
+        /// # Ok::<(), mallocer::BuildError>(())
+        /// ```
         pub fn utilization(&self) -> Vec<SlabUse> {
             let mut uses = Vec::new();
             self.inner.heap.each_slab_use(&mut |slab| uses.push(slab));
@@ -340,6 +385,23 @@ macro_rules! arena_methods {
         }
 
         /// Gives empty memory back to the system; returns how many bytes.
+        ///
+        /// Chunks that are held stay as they are. What other threads have ready for
+        /// themselves is not taken from them. malloc and mimalloc give back as well, but do
+        /// not say how much: there it is 0.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use std::alloc::Layout;
+        ///
+        #[doc = concat!("let arena = mallocer::", stringify!($arena), "::new(8 << 20)?;")]
+        /// let chunk = arena.alloc(Layout::new::<[u8; 1 << 20]>());
+        /// // SAFETY: the chunk is from this arena, and is freed once.
+        /// unsafe { arena.free(chunk.cast()) };
+        /// println!("{} bytes are given back", arena.purge());
+        /// # Ok::<(), mallocer::BuildError>(())
+        /// ```
         pub fn purge(&self) -> usize {
             self.inner.heap.purge()
         }
@@ -391,6 +453,23 @@ macro_rules! arena_methods {
         ///
         /// No chunk of this arena is used afterwards, not by a collection either, and
         /// no other thread uses the arena meanwhile.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use std::alloc::Layout;
+        ///
+        #[doc = concat!("let arena = mallocer::", stringify!($arena), "::new(1 << 20)?;")]
+        /// for request in 0..10 {
+        ///     for _ in 0..100 {
+        ///         arena.alloc(Layout::new::<[u64; 14]>());
+        ///     }
+        ///     // SAFETY: nothing of this request is used any more.
+        ///     unsafe { arena.reset() };
+        /// }
+        /// assert_eq!(arena.info().alloc, 0);
+        /// # Ok::<(), mallocer::BuildError>(())
+        /// ```
         pub unsafe fn reset(&self) {
             // SAFETY: the contract is the same, and the caller keeps it.
             unsafe { self.inner.heap.release() }

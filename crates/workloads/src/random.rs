@@ -8,6 +8,10 @@ pub struct Random(u64);
 
 impl Random {
     /// The sequence that belongs to `seed`, which is not 0.
+    ///
+    /// # Panics
+    ///
+    /// If it is.
     pub fn new(seed: u64) -> Random {
         assert!(seed != 0, "xorshift stays at 0 for ever; give another seed");
         Random(seed)
