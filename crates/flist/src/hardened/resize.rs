@@ -14,10 +14,11 @@
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+use mallocer_core::MisuseKind;
+
 use super::Hardened;
 use super::canary::{HEADER, TAIL};
 use super::small::{self, Usual};
-use crate::local::Lane;
 use crate::sharing::Sharing;
 
 impl Hardened {
@@ -30,11 +31,18 @@ impl Hardened {
         address: usize,
         layout: Layout,
     ) -> Option<NonNull<[u8]>> {
-        let cache = heap.front.cache(Lane::Process);
-        if let Some(usual) = cache.and_then(|cache| self.find_usual(&heap.front, cache, address))
-            && let Some(chunk) = resize_usual(heap, usual, layout)
+        if let Some(own) = small::own(heap)
+            && let Some(usual) = self.find_usual(&heap.front, own.cache, address)
         {
-            return Some(chunk);
+            if let Some(chunk) = resize_usual(heap, usual, layout) {
+                return Some(chunk);
+            }
+            let user = usual.chunk.wrapping_add(HEADER);
+            let new = self.copy(heap, user, usual.size, layout)?;
+            if !self.free_usual(heap, usual, own) {
+                self.tell(heap, MisuseKind::DoubleFree, operation, user);
+            }
+            return Some(new);
         }
         if self.empty.may_hold(address) {
             let new = self.alloc(heap, layout, false)?;
@@ -42,13 +50,25 @@ impl Hardened {
             return Some(new);
         }
         let live = self.find(heap, operation, address);
+        let new = self.copy(heap, live.zones.user, live.header.size, layout)?;
+        self.end(heap, operation, live);
+        Some(new)
+    }
+
+    /// A new chunk with what is in a live one of `size` bytes, as far as there is room.
+    fn copy(
+        &self,
+        heap: &Sharing,
+        live: *mut u8,
+        size: usize,
+        layout: Layout,
+    ) -> Option<NonNull<[u8]>> {
         let new = self.alloc(heap, layout, false)?;
         // SAFETY: both are live, and apart; neither is shorter than what is copied.
         unsafe {
-            let bytes = live.header.size.min(layout.size());
-            new.cast::<u8>().as_ptr().copy_from_nonoverlapping(live.zones.user, bytes);
+            let bytes = size.min(layout.size());
+            new.cast::<u8>().as_ptr().copy_from_nonoverlapping(live, bytes);
         }
-        self.end(heap, operation, live);
         Some(new)
     }
 }

@@ -53,7 +53,7 @@ pub(crate) struct Usual {
 /// What is this thread's.
 #[derive(Clone, Copy)]
 pub(crate) struct Own {
-    cache: *mut ThreadCache,
+    pub(super) cache: *mut ThreadCache,
     shard: *mut Shard,
 }
 
