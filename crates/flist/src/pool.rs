@@ -239,26 +239,28 @@ impl Pool {
     /// `slots` has room for `wanted`.
     pub(crate) unsafe fn take<S: Slot>(&mut self, slots: *mut S, wanted: u32, out: u8) -> u32 {
         let wanted = wanted.min(self.free);
-        let mut at = self.hint;
-        for taken in 0..wanted {
-            // SAFETY: at least one of the states from `at` below `ready` is FREE, since
-            // `free` counts them and none is below `hint`. `taken` is below `wanted`.
-            unsafe {
-                // Free chunks mostly follow each other.
-                let mut state = self.states.add(at as usize);
-                if *state != FREE {
-                    at = next_free(self.states, at);
-                    state = self.states.add(at as usize);
+        let (mut taken, mut at) = (0, self.hint & !7);
+        while taken < wanted {
+            // SAFETY: at least one of the states from `at` below `ready` is FREE, since `free`
+            // counts them, and none is below `hint`; and where one is, eight may be read.
+            let mut free = unsafe { free_of_eight(self.states.add(at as usize)) };
+            while free != 0 && taken < wanted {
+                let place = at + free.trailing_zeros() / 8;
+                debug_assert!(place < self.ready);
+                // SAFETY: the place is one of the pool's, and `taken` is below `wanted`.
+                unsafe {
+                    let state = self.states.add(place as usize);
+                    state.write(out);
+                    let chunk = self.start.add(place as usize * self.stride);
+                    slots.add((wanted - 1 - taken) as usize).write(S::new(chunk, state));
                 }
-                debug_assert!(at < self.ready);
-                state.write(out);
-                let chunk = self.start.add(at as usize * self.stride);
-                slots.add((wanted - 1 - taken) as usize).write(S::new(chunk, state));
+                self.hint = place + 1;
+                taken += 1;
+                free &= free - 1;
             }
-            at += 1;
+            at += 8;
         }
         self.free -= wanted;
-        self.hint = at;
         wanted
     }
 
@@ -308,28 +310,21 @@ pub(crate) fn locate(offset: usize, reciprocal: u64) -> (usize, bool) {
     ((product >> 64) as usize, (product as u64) < reciprocal)
 }
 
-/// The first index from `at` on whose state is FREE, eight at a time.
+/// Which of the eight states from `states` on are FREE: the highest bit of their bytes.
+///
+/// A byte's lower bits carry into its highest one unless all are zero, and never further
+/// (Warren, "Hacker's Delight", 2nd edition, 2012, section 6-1).
 ///
 /// # Safety
 ///
-/// There is one, and the states up to the next multiple of eight behind it may be
-/// read: blocks of bookkeeping are multiples of a cache line.
-unsafe fn next_free(states: *const u8, mut at: u32) -> u32 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    loop {
-        let aligned = at & !7;
-        // SAFETY: the caller's promise; state arrays start at a cache line.
-        let word = unsafe { states.add(aligned as usize).cast::<u64>().read() };
-        // The lowest set high bit marks the lowest zero byte; bytes before `at` are
-        // made non-zero first.
-        let word = u64::from_le(word) | ((1 << (8 * (at - aligned))) - 1);
-        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
-        if zeros != 0 {
-            return aligned + zeros.trailing_zeros() / 8;
-        }
-        at = aligned + 8;
-    }
+/// Eight states may be read there, and `states` is a multiple of eight.
+#[inline(always)]
+unsafe fn free_of_eight(states: *const u8) -> u64 {
+    const LOWER: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    const _: () = assert!(FREE == 0);
+    // SAFETY: the caller's promise.
+    let word = u64::from_le(unsafe { states.cast::<u64>().read() });
+    !(((word & LOWER) + LOWER) | word | LOWER)
 }
 
 #[cfg(test)]
@@ -362,17 +357,21 @@ mod tests {
     }
 
     #[test]
-    fn next_free_finds_the_lowest() {
-        let mut states = [LIVE; 64];
-        for free in 0..64 {
-            states.fill(CACHED);
-            states[free] = FREE;
-            if free + 9 < 64 {
-                states[free + 9] = FREE;
-            }
-            for from in 0..=free {
-                // SAFETY: there is one at `free`, and 64 bytes may be read.
-                assert_eq!(unsafe { next_free(states.as_ptr(), from as u32) }, free as u32);
+    fn free_of_eight_tells_each() {
+        for bits in 0..=255_u64 {
+            for other in [LIVE, CACHED, 1, 0x7f, 0x80, 0xff] {
+                let mut states = [0_u64];
+                // SAFETY: eight bytes, aligned as a word.
+                let free = unsafe {
+                    let bytes = states.as_mut_ptr().cast::<u8>();
+                    for at in 0..8 {
+                        bytes.add(at).write(if bits >> at & 1 == 1 { FREE } else { other });
+                    }
+                    free_of_eight(bytes)
+                };
+                let expected: u64 =
+                    (0..8).filter(|at| bits >> at & 1 == 1).map(|at| 0x80 << (8 * at)).sum();
+                assert_eq!(free, expected, "{bits:#b} among {other}");
             }
         }
     }
