@@ -104,6 +104,7 @@ impl Target {
 impl Kept {
     #[inline(always)]
     pub(super) fn new(chunk: *mut u8, target: Target) -> Kept {
+        debug_assert!(chunk.addr() >> (u64::BITS - DISTANCE_BITS) == 0);
         Kept((chunk.addr() << DISTANCE_BITS | target.0) as u64)
     }
 
