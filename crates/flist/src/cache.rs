@@ -55,7 +55,7 @@ pub(crate) struct ThreadCache {
     pub(crate) next: *mut ThreadCache,
     /// Bytes of chunks that it may hold back beyond its magazines.
     pub(crate) held_back: usize,
-    /// Bytes of the heap when it was last scavenged.
+    /// Bytes of the heap when it was last scavenged, or else when it got its thread.
     pub(crate) scavenged_at: usize,
     /// What a hardened heap keeps back of this thread's; null before there is any.
     pub(crate) kept_back: *mut Shard,
@@ -95,6 +95,7 @@ impl<S: Slot> Heap<S> {
             let free = self.find_cache(FREE_CACHE);
             if !free.is_null() {
                 (*free).thread = thread;
+                (*free).scavenged_at = self.heap;
                 return free;
             }
             let shelves = (self.shelved + 1) * size_of::<Shelf<S>>();
@@ -104,8 +105,8 @@ impl<S: Slot> Heap<S> {
             let cache = cache.cast::<ThreadCache>().as_ptr();
             // All zero bytes are shelves with nothing.
             let kept_back = ptr::null_mut();
-            let next = self.caches;
-            cache.write(ThreadCache { thread, next, held_back: 0, scavenged_at: 0, kept_back });
+            let (next, scavenged_at) = (self.caches, self.heap);
+            cache.write(ThreadCache { thread, next, held_back: 0, scavenged_at, kept_back });
             self.caches = cache;
             cache
         }
