@@ -158,14 +158,15 @@ pub(crate) unsafe fn forbid(start: *mut u8, bytes: usize) {
     unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_NONE) };
 }
 
-/// Gives access to a range again.
+/// Gives access to a range again; `false` if the system refuses, as it may under a limit on
+/// data, which does not count what cannot be accessed.
 ///
 /// # Safety
 ///
 /// The range is whole OS pages within a reservation, and committed.
-pub(crate) unsafe fn permit(start: *mut u8, bytes: usize) {
+pub(crate) unsafe fn permit(start: *mut u8, bytes: usize) -> bool {
     // SAFETY: the caller's promise.
-    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) };
+    unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
 }
 
 /// Gives the contents of a range back: it reads as zero.

@@ -148,8 +148,11 @@ impl Guarded {
         // SAFETY: the extent is ours; both guards are whole pages of it, beside header and
         // user.
         unsafe {
-            if ready.is_some() {
-                os::permit(start.with_addr(first), end - first);
+            if let Some(span) = ready {
+                if !permit(heap, start.with_addr(first), end - first) {
+                    self.keep(heap, span);
+                    return None;
+                }
             } else {
                 // All that is in front, so that a longer chunk may have it one day.
                 os::forbid(start.add(OS_PAGE), first - start.addr() - OS_PAGE);
@@ -244,11 +247,30 @@ impl Guarded {
     }
 }
 
-/// Gives a span that was taken out back to the heap.
+/// Gives access to a part of an extent again; whether the system allows it.
+///
+/// # Safety
+///
+/// The part is whole OS pages of an extent that is the caller's.
+unsafe fn permit(heap: &Sharing, start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: passed on.
+    unsafe {
+        os::permit(start, bytes) || {
+            // What the heap keeps empty counts as data, too.
+            heap.purge();
+            os::permit(start, bytes)
+        }
+    }
+}
+
+/// Gives a span that was taken out back to the heap. Where the system does not give access to
+/// it again, it stays out of use for good.
 fn give_back(heap: &Sharing, span: Span) {
     // SAFETY: taken out, so it is ours; it is an extent of the heap's, with its length.
     unsafe {
-        os::permit(span.start, span.bytes);
+        if !permit(heap, span.start, span.bytes) {
+            return;
+        }
         span.start.write_bytes(0, HEADER);
     }
     heap.free(Lane::Process, "free", span.start.addr());

@@ -59,11 +59,6 @@ fn survives_under_a_limit(what: &str, megabytes: usize, options: &str, part: &[&
 fn a_limit_is_kept_and_told_by_null() {
     for what in LIMITS {
         for options in MODES {
-            // Hardened mode needs data again for what it took access from, and has no other
-            // way where that is refused.
-            if what == "data" && options == "hardened=1" {
-                continue;
-            }
             survives_under_a_limit(what, 64, options, &["limited", "64"]);
             survives_under_a_limit(what, 500, options, &["limited", "500"]);
         }
