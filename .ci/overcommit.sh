@@ -3,6 +3,7 @@
 # before it is used.
 #
 #   .ci/overcommit.sh                   under a limit on data, then under strict overcommit
+#   .ci/overcommit.sh limited           under a limit on data alone
 #   .ci/overcommit.sh strictly          under strict overcommit alone
 #
 # A limit on data is a process's own. Strict overcommit (vm.overcommit_memory = 2) is the
@@ -117,9 +118,10 @@ all)
     (under_a_limit_on_data)
     strictly
     ;;
+limited) under_a_limit_on_data ;;
 strictly | checks) "$1" ;;
 *)
-    echo "usage: .ci/overcommit.sh [strictly]" >&2
+    echo "usage: .ci/overcommit.sh [limited|strictly]" >&2
     exit 2
     ;;
 esac
