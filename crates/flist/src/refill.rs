@@ -23,6 +23,8 @@ use crate::slab::Slab;
 /// A cache takes from other threads' pools, before it takes memory, where more is free
 /// than this many magazines hold,
 const MUCH_MAGAZINES: usize = 4;
+/// or than are so many bytes,
+const MUCH_BYTES: usize = 64 << 10;
 /// and than this part of the slab's chunks.
 const MUCH_SHARE: usize = 4;
 
@@ -200,8 +202,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let slab: *mut Slab = self.slab(index);
             let much = (*slab).common
-                || (*slab).free > MUCH_MAGAZINES * usize::from((*slab).magazine_most)
-                    && (*slab).free > (*slab).ready / MUCH_SHARE;
+                || (*slab).free > self.much(index) && (*slab).free > (*slab).ready / MUCH_SHARE;
             if (*slab).free > 0 {
                 let found = self.others_pool(from, index, much);
                 if !found.is_null() {
@@ -218,6 +219,12 @@ impl<S: Slot> Heap<S> {
                 own => own,
             }
         }
+    }
+
+    /// So many free chunks of the slab at `index` are much.
+    fn much(&mut self, index: usize) -> usize {
+        let most = usize::from(self.slab(index).magazine_most);
+        (MUCH_MAGAZINES * most).min(MUCH_BYTES / self.stride(index))
     }
 
     /// # Safety
