@@ -17,7 +17,7 @@ use crate::cache::ThreadCache;
 use crate::descriptor::RUN_SHIFT;
 use crate::heap::Heap;
 use crate::leaving::Leaving;
-use crate::magazine::{Magazine, magazine_bytes};
+use crate::magazine::{Magazine, magazine_bytes, parcel_bytes};
 use crate::pool::{FREE, Pool, Slot, locate};
 use crate::shelf::{Depot, Shelf, foreign_bytes};
 use crate::slab::Slab;
@@ -158,14 +158,14 @@ impl<S: Slot> Heap<S> {
             return false;
         }
         let most = self.magazines.parcels(stride);
-        let Some(block) = self.meta().take(magazine_bytes::<S>(count)) else { return false };
+        let Some(block) = self.meta().take(parcel_bytes::<S>(count)) else { return false };
         let copy = block.cast::<S>().as_ptr();
         // SAFETY: the block has room for as many, and a link.
         unsafe {
             copy.copy_from_nonoverlapping(slots, count as usize);
             let sent = (*shelf).send(copy, count, most);
             if !sent {
-                self.meta().give(block, magazine_bytes::<S>(count));
+                self.meta().give(block, parcel_bytes::<S>(count));
             }
             sent
         }
@@ -262,7 +262,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             while let Some(slots) = (*shelf).receive(count) {
                 self.put_chunks(slots.as_ptr(), count, index);
-                self.meta().give(slots.cast(), magazine_bytes::<S>(count));
+                self.meta().give(slots.cast(), parcel_bytes::<S>(count));
             }
         }
     }

@@ -1,15 +1,14 @@
 //! Magazines: short stacks of chunks that are ready.
 //!
 //! ```text
-//!           │ 0 │ 1 │ … │   │ …            │ link
+//!           │ 0 │ 1 │ … │   │ …            │
 //! base ──────▲            ▲ top             ▲ limit
 //!                         the next chunk to hand out is the one below
 //! ```
 //!
 //! Three pointers instead of one, a length and a room: the fast paths compare and store
-//! one of them, and compute no address. The link is used while a magazine is on its way to
-//! another thread (see `shelf`). Magazines are Bonwick and Adams's ("Magazines and Vmem",
-//! 2001).
+//! one of them, and compute no address. Magazines are Bonwick and Adams's ("Magazines and
+//! Vmem", 2001).
 
 use core::ops::RangeInclusive;
 use core::ptr;
@@ -217,7 +216,12 @@ impl MagazineBounds {
     }
 }
 
-/// Bytes of a magazine with room for `cap` chunks, and a link.
+/// Bytes of a magazine with room for `cap` chunks.
 pub(crate) fn magazine_bytes<S>(cap: u32) -> usize {
-    (cap as usize + 1) * size_of::<S>()
+    cap as usize * size_of::<S>()
+}
+
+/// Bytes of a parcel of `count` chunks, and a link.
+pub(crate) fn parcel_bytes<S>(count: u32) -> usize {
+    (count as usize + 1) * size_of::<S>()
 }

@@ -16,7 +16,7 @@ use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{RUN, RUN_SHIFT};
 use crate::hardened::shuffle;
 use crate::heap::Heap;
-use crate::magazine::magazine_bytes;
+use crate::magazine::{magazine_bytes, parcel_bytes};
 use crate::pool::{Pool, Slot};
 use crate::slab::Slab;
 
@@ -337,7 +337,7 @@ impl<S: Slot> Heap<S> {
             while (*magazine).cap() - (*magazine).len() >= count {
                 let Some(slots) = (*shelf).receive(count) else { break };
                 (*magazine).append(slots.as_ptr(), count);
-                self.meta().give(slots.cast(), magazine_bytes::<S>(count));
+                self.meta().give(slots.cast(), parcel_bytes::<S>(count));
             }
         }
         true

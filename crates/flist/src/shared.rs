@@ -15,7 +15,7 @@ use crate::statistics::{Block, Statistics};
 /// what another allocated.
 ///
 /// A thread that ends leaves nothing behind. What a thread holds back is bounded: for each slab
-/// by a magazine of 64 KiB or a 256th of the capacity, and behind all magazines by 2 MiB or an
+/// by a magazine of 128 KiB or a 256th of the capacity, and behind all magazines by 2 MiB or an
 /// eighth of the heap.
 ///
 /// # Examples

@@ -4,7 +4,7 @@
 //!
 //! A thread allocates from its own magazines, and frees to its own shelves, whichever thread
 //! allocated the chunk: no free waits for another thread. Pools of small slabs belong to a
-//! thread's cache, and chunks of other threads' pools are sent there a magazine at a time; a
+//! thread's cache, and chunks of other threads' pools are sent there a parcel at a time; a
 //! thread that ends leaves cache and pools to the next one. All that is shared (pools, inboxes,
 //! extents, the list of caches) is changed under the heap's lock, for a batch of chunks at a time.
 //!
@@ -13,7 +13,7 @@
 //! │ magazines, depots │  │ magazines, depots │  ⇄  │ inboxes │ pools │ extents │
 //! ```
 //!
-//! What needs no lock is in `front`; here is the rest. Every slow path begins anew: it
+//! What needs no lock is in `front` and `behind`; here is the rest. Every slow path begins anew: it
 //! knows nothing of why the fast path did not serve.
 
 use core::alloc::Layout;
