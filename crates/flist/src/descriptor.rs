@@ -110,11 +110,10 @@ pub(crate) struct Descriptor {
     /// its slab in bytes.
     pub(crate) runs: u32,
     /// The neighbour before in the list of extents or of free spans, 0 for none; for a
-    /// pool, the first place in this run, in bytes from its start, where no chunk begins that
-    /// was ever handed out.
+    /// pool, from how many bytes behind its start on no chunk begins in this run that was ever
+    /// handed out.
     prev: AtomicU32,
-    /// The neighbour behind; for a pool, how many bytes before this run the chunk begins that
-    /// the run's first byte is of.
+    /// The neighbour behind.
     pub(crate) next: u32,
     /// Which slab the chunks here belong to; of an extent, which shelf.
     pub(crate) slab: u16,
@@ -145,31 +144,28 @@ impl Descriptor {
         self.prev.store(prev, Relaxed);
     }
 
-    /// Chunks of a pool that begin this many bytes from the start of this run, or later, were
-    /// never handed out.
+    /// Whether `address` is below those places of a pool from which on no chunk was ever
+    /// handed out. It may be any address at all: the others are not of this pool, and what
+    /// begins before the pool's start is far behind it.
     #[inline(always)]
-    pub(crate) fn handed(&self) -> usize {
-        self.prev.load(Relaxed) as usize
+    pub(crate) fn was_handed(&self, address: usize) -> bool {
+        address.wrapping_sub(self.start.addr()) < self.prev.load(Relaxed) as usize
     }
 
-    /// Says that chunks that begin before `handed` were handed out. Others may look at it
-    /// meanwhile.
+    /// Says that chunks in this run of a pool that begin before `handed`, in bytes from the
+    /// pool's start, were handed out; at most where the run ends, so that an address of
+    /// another run is not taken for one of this. Others may look at it meanwhile.
     pub(crate) fn set_handed(&self, handed: usize) {
-        self.prev.store(handed.min(RUN) as u32, Relaxed);
+        debug_assert!(u32::try_from(handed).is_ok());
+        self.prev.store(handed as u32, Relaxed);
     }
 
-    /// Says how far before this run, in bytes, the chunk begins that its first byte is of.
-    pub(crate) fn set_lead(&mut self, lead: usize) {
-        self.next = lead as u32;
-    }
-
-    /// Whether a chunk begins `within` bytes from the start of this run of a pool.
+    /// Whether a chunk of a pool begins at `address`, which [`was_handed`](Self::was_handed).
     ///
     /// As `locate` in `pool`, of which this is the half that tells of the remainder.
     #[inline(always)]
-    pub(crate) fn begins(&self, within: usize) -> bool {
-        // Both are below 2¹⁷.
-        let distance = u64::from(within as u32 + self.next);
+    pub(crate) fn begins(&self, address: usize) -> bool {
+        let distance = address.wrapping_sub(self.start.addr()) as u64;
         distance.wrapping_mul(self.reciprocal) < self.reciprocal
     }
 

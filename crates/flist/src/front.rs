@@ -48,7 +48,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use mallocer_core::{Ladder, MAX_SLABS, SMALL_BYTES, Table};
 
 use crate::cache::ThreadCache;
-use crate::descriptor::{RUN, RUN_SHIFT, Tag};
+use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
 use crate::heap::{Heap, LARGEST_SHELVED};
 use crate::local::{Lane, Used, used_last};
 use crate::magazine::Magazine;
@@ -81,7 +81,7 @@ pub(crate) struct Front {
 
 const SMALL_ENTRIES: usize = SMALL_BYTES / 8 + 1;
 
-const _: () = assert!(cfg!(mallocer_loom) || offset_of!(Front, small) == 64);
+const _: () = assert!(cfg!(mallocer_loom) || offset_of!(Front, lookup) == 64);
 
 /// The most bytes of a cache, from its head to behind its last shelf.
 const MOST_CACHE_BYTES: usize = (MAX_SLABS + 2) * SHELF_BYTES;
@@ -96,6 +96,21 @@ pub(crate) struct Finder {
     pub(crate) key: u64,
     /// Bytes of a cache, from its head to behind its last shelf.
     cache_bytes: usize,
+    /// Which bits of an address's distance from the base, shifted, are that of its descriptor
+    /// from the first one: of some descriptor, whatever the address.
+    mask: usize,
+}
+
+/// By how much the distance of an address is shifted for that of its descriptor.
+const DESCRIPTOR_SHIFT: u32 = RUN_SHIFT - size_of::<Descriptor>().ilog2();
+
+impl Place {
+    /// See [`Finder::mask`]. Where the number of runs is not a power of two, those above the
+    /// largest one are found by the slow paths alone.
+    fn mask(&self) -> usize {
+        let runs = (self.bytes >> RUN_SHIFT).checked_ilog2().map_or(0, |log| (1 << log) - 1);
+        runs * size_of::<Descriptor>()
+    }
 }
 
 // SAFETY: the tag is atomic, and the rest is never written.
@@ -108,7 +123,7 @@ impl Finder {
     #[cfg(not(mallocer_loom))]
     pub(crate) const fn nowhere(tag: Tag) -> Finder {
         let place = Place { base: null_mut(), bytes: 0, descriptors: null_mut() };
-        Finder { tag: AtomicU64::new(tag.as_number()), place, key: 0, cache_bytes: 0 }
+        Finder { tag: AtomicU64::new(tag.as_number()), place, key: 0, cache_bytes: 0, mask: 0 }
     }
 
     #[inline(always)]
@@ -137,29 +152,37 @@ impl Finder {
     /// cache.
     #[inline(always)]
     pub(crate) fn find(&self, used: Used, address: usize) -> Option<Ready> {
-        let cache = self.cache(used)?;
+        self.find_for(self.cache(used)?, address)
+    }
+
+    /// The same, for the thread that has `cache`, which is one of this arena's.
+    ///
+    /// An address from elsewhere finds some descriptor, too, and is not within its pool: one
+    /// comparison says that, and whether the chunk was ever handed out.
+    #[inline(always)]
+    pub(crate) fn find_for(&self, cache: *mut ThreadCache, address: usize) -> Option<Ready> {
         let Place { base, bytes, descriptors } = self.place;
         let offset = address.wrapping_sub(base.addr());
-        if offset >= bytes {
+        if !CHECKED && offset >= bytes {
             return None;
         }
-        // SAFETY: the offset is within the reservation, so the run has a descriptor. A pool of
-        // this arena fills the run, so it says where chunks begin in it, and how many of them
-        // were handed out: those may be read. Both ways lead to a shelf of the cache.
+        // SAFETY: 1. The mask makes it the distance of a descriptor, which may be read. 2. If
+        // it leads to a shelf of this thread, it is that of a pool of this arena, which nobody
+        // dissolves meanwhile. 3. Then it says which chunks of the pool were handed out: those
+        // may be read. 4. Both ways lead to a shelf of the cache.
         unsafe {
-            let descriptor = descriptors.add(offset >> RUN_SHIFT);
+            let descriptor = descriptors.byte_add((offset >> DESCRIPTOR_SHIFT) & self.mask);
             let shelf = (*descriptor).shelf();
             let shelf = if self.is_of(shelf, cache) {
                 cache.with_addr(shelf.addr())
             } else {
                 let distance = common_distance(shelf)?;
-                if (*descriptor).tag().as_number() != used.tag {
+                if (*descriptor).tag().as_number() != self.tag() {
                     return None;
                 }
                 cache.byte_add(distance)
             };
-            let within = address % RUN;
-            if CHECKED && (within >= (*descriptor).handed() || !(*descriptor).begins(within)) {
+            if CHECKED && !((*descriptor).was_handed(address) && (*descriptor).begins(address)) {
                 return None;
             }
             // As `base.with_addr(address)`, which costs a register and a sum here: the
@@ -238,8 +261,9 @@ impl Front {
             ((shelf + 1) * SHELF_BYTES) as u16
         });
         let cache_bytes = (heap.shelved + 2) * SHELF_BYTES;
+        let (tag, mask) = (AtomicU64::new(tag.as_number()), place.mask());
         Front {
-            finder: Finder { tag: AtomicU64::new(tag.as_number()), place, key, cache_bytes },
+            finder: Finder { tag, place, key, cache_bytes, mask },
             common: heap.common as u32,
             // A chunk is at most 1 TiB, but nobody aligns by the ladder beyond this.
             alignment: u32::try_from(ladder.alignment()).unwrap_or(1 << 31),

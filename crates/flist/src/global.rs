@@ -9,7 +9,7 @@ use crate::locate;
 use crate::process::{Process, abort};
 
 /// The one heap of the process.
-static PROCESS: Process = Process::new(Config::default, abort);
+static PROCESS: Process<true> = Process::new(Config::default, abort);
 
 /// flist as the `#[global_allocator]`.
 ///

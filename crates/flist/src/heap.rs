@@ -389,7 +389,6 @@ impl<S: Slot> Heap<S> {
                 (*descriptor).runs = size as u32;
                 (*descriptor).slab = index as u16;
                 (*descriptor).set_shelf(known);
-                (*descriptor).set_lead((run - span.first) as usize * RUN % stride);
                 (*descriptor).set_handed(0);
                 (*descriptor).set_tag(tag);
             }

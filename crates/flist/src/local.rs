@@ -42,6 +42,9 @@ impl Used {
 pub(crate) struct Local {
     /// What was used last, in each lane.
     last: [Used; 2],
+    /// This thread's cache in the one heap of the process that is found without a tag; null
+    /// if it has none yet.
+    sole: *mut ThreadCache,
     /// The number of this thread; 0 if it has none yet.
     pub(crate) thread: u64,
     /// What was used before, by tag.
@@ -49,8 +52,12 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    const NEW: Local =
-        Local { last: [Used::NONE; 2], thread: 0, remembered: [Used::NONE; REMEMBERED] };
+    const NEW: Local = Local {
+        last: [Used::NONE; 2],
+        sole: ptr::null_mut(),
+        thread: 0,
+        remembered: [Used::NONE; REMEMBERED],
+    };
 
     /// Makes the arena with this tag the last one in its lane, if it is remembered.
     pub(crate) fn recall(&mut self, lane: Lane, tag: u64) -> bool {
@@ -65,6 +72,11 @@ impl Local {
     pub(crate) fn remember(&mut self, lane: Lane, used: Used) {
         self.last[lane as usize] = used;
         self.remembered[slot(used.tag)] = used;
+    }
+
+    /// Has this cache for that in the one heap of the process that is found without a tag.
+    pub(crate) fn set_sole(&mut self, cache: *mut ThreadCache) {
+        self.sole = cache;
     }
 
     /// Forgets everything.
@@ -84,11 +96,13 @@ fn slot(tag: u64) -> usize {
     not(any(mallocer_pthread_local, mallocer_loom))
 ))]
 mod storage {
-    use super::{Lane, Local, Used};
     use core::arch::{asm, global_asm};
     use core::mem::offset_of;
 
-    const _: () = assert!(size_of::<Local>() == 168 && offset_of!(Local, last) == 0);
+    use super::{Lane, Local, Used};
+    use crate::cache::ThreadCache;
+
+    const _: () = assert!(size_of::<Local>() == 176 && offset_of!(Local, last) == 0);
 
     // The version in the name keeps two versions of this crate in one program apart.
     global_asm!(
@@ -96,10 +110,10 @@ mod storage {
         ".globl mallocer_flist_local_0_1",
         ".hidden mallocer_flist_local_0_1",
         ".type mallocer_flist_local_0_1,@object",
-        ".size mallocer_flist_local_0_1,168",
+        ".size mallocer_flist_local_0_1,176",
         ".balign 64",
         "mallocer_flist_local_0_1:",
-        ".zero 168",
+        ".zero 176",
         ".popsection",
     );
 
@@ -133,6 +147,29 @@ mod storage {
             );
         }
         Used { tag, cache }
+    }
+
+    /// This thread's cache in the one heap that is found without a tag; null if it has none.
+    #[inline(always)]
+    pub(crate) fn sole() -> *mut ThreadCache {
+        let distance: usize;
+        let cache;
+        // SAFETY: as in `used_last`.
+        unsafe {
+            asm!(
+                "mov {distance}, qword ptr [rip + mallocer_flist_local_0_1@GOTTPOFF]",
+                distance = out(reg) distance,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+            asm!(
+                "mov {cache}, qword ptr fs:[{distance} + {offset}]",
+                distance = in(reg) distance,
+                offset = const offset_of!(Local, sole),
+                cache = out(reg) cache,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        cache
     }
 
     /// This thread's words.
@@ -194,6 +231,7 @@ mod storage {
 )))]
 mod storage {
     use super::{Lane, Local, Used};
+    use crate::cache::ThreadCache;
     use crate::once::Once;
 
     static KEY: Once<libc::pthread_key_t> = Once::new();
@@ -203,6 +241,13 @@ mod storage {
     pub(crate) fn used_last(lane: Lane) -> Used {
         // SAFETY: the words are this thread's, or null.
         unsafe { local().as_ref() }.map_or(Used::NONE, |local| local.last[lane as usize])
+    }
+
+    /// This thread's cache in the one heap that is found without a tag; null if it has none.
+    #[inline]
+    pub(crate) fn sole() -> *mut ThreadCache {
+        // SAFETY: the words are this thread's, or null.
+        unsafe { local().as_ref() }.map_or(core::ptr::null_mut(), |local| local.sole)
     }
 
     /// This thread's words; null if there is no memory for them.
@@ -243,4 +288,6 @@ mod storage {
     }
 }
 
+#[cfg(not(mallocer_loom))]
+pub(crate) use storage::sole;
 pub(crate) use storage::{give_back, local, used_last};

@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use mallocer_core::Ladder;
 
-use crate::descriptor::{Descriptor, RUN, RUN_SHIFT, Tag};
+use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
 use crate::heap::Heap;
 use crate::misuse;
 use crate::pool::{LIVE, Slot, locate};
@@ -51,7 +51,7 @@ impl Found {
     #[inline(always)]
     pub(crate) unsafe fn was_handed(self) -> bool {
         // SAFETY: passed on; found, so its descriptor is one.
-        !CHECKED || self.chunk.addr() % RUN < unsafe { (*self.descriptor).handed() }
+        !CHECKED || unsafe { (*self.descriptor).was_handed(self.chunk.addr()) }
     }
 
     /// The chunk's length.

@@ -23,9 +23,9 @@ use mallocer_core::{AllocError, Budget, Config, Info, MAX_CAPACITY, Misuse, Slab
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, Tag};
-use crate::front::{Finder, Front};
+use crate::front::{Finder, Front, Ready};
 use crate::hardened::Hardened;
-use crate::local::{Lane, used_last};
+use crate::local::{Lane, sole, used_last};
 use crate::once::Once;
 use crate::os;
 use crate::registry;
@@ -35,6 +35,9 @@ use crate::statistics::{Block, Statistics};
 
 /// A number that is no arena's tag, and not that of a thread that used none.
 const NOT_OPEN: Tag = Tag::new(0, Kind::Live);
+
+/// Whether there is a heap that is the sole one of its kind.
+static SOLE_MADE: AtomicBool = AtomicBool::new(false);
 
 /// By what a heap is found that is not open. Models have no such heap, and loom's atomics no
 /// place in a static.
@@ -49,6 +52,12 @@ const NOWHERE: *mut Finder = {
 };
 
 /// One heap of flist's for the whole process, for a `static`.
+///
+/// `SOLE` says that the program has no other such heap that is the sole one. Its threads find
+/// what they have of it by one load, without a word that says whose it is: that saves four
+/// instructions of an allocation and a free. [`Global`](crate::Global) and libmallocer.so are
+/// such heaps, each in a program or library of its own. A second one ends the program with a
+/// message when it is opened.
 ///
 /// Nothing here unwinds: misuse goes to the function that [`Process::new`] was given,
 /// which does not return. Pointers may be null, which is misuse like any other.
@@ -67,7 +76,7 @@ const NOWHERE: *mut Finder = {
 /// // SAFETY: allocated above, and not used afterwards.
 /// unsafe { HEAP.free("free", chunk.cast().as_ptr()) };
 /// ```
-pub struct Process {
+pub struct Process<const SOLE: bool = false> {
     /// The heap's tag, as a number, once it is open.
     tag: AtomicU64,
     /// What frees read of it, for who cannot know whether it is open: as long as it is not,
@@ -77,16 +86,16 @@ pub struct Process {
     entered: AtomicBool,
     config: fn() -> Config,
     tell: fn(Misuse) -> !,
-    opened: fn(&'static Process),
+    opened: fn(&'static Process<SOLE>),
     pass_on: fn(*mut u8) -> bool,
     harden: fn() -> bool,
     hardened: Once<Hardened>,
 }
 
-impl Process {
+impl<const SOLE: bool> Process<SOLE> {
     /// A heap that is opened by the first call to it, with what `config` returns then,
     /// but without a capacity. `config` must not use the heap. Misuse is passed to `tell`.
-    pub const fn new(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process {
+    pub const fn new(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process<SOLE> {
         Process {
             tag: AtomicU64::new(NOT_OPEN.as_number()),
             finder: AtomicPtr::new(NOWHERE),
@@ -103,19 +112,19 @@ impl Process {
 
     /// The same heap, which passes pointers that are surely not its own to `pass_on` before
     /// it calls a free of them misuse; `true` says that it has freed them.
-    pub const fn passing_on(mut self, pass_on: fn(*mut u8) -> bool) -> Process {
+    pub const fn passing_on(mut self, pass_on: fn(*mut u8) -> bool) -> Process<SOLE> {
         self.pass_on = pass_on;
         self
     }
 
     /// The same heap, hardened if `harden` says so when it is opened.
-    pub const fn hardened_if(mut self, harden: fn() -> bool) -> Process {
+    pub const fn hardened_if(mut self, harden: fn() -> bool) -> Process<SOLE> {
         self.harden = harden;
         self
     }
 
     /// The same heap, of which `opened` is told when it is open; it may use it.
-    pub const fn when_opened(mut self, opened: fn(&'static Process)) -> Process {
+    pub const fn when_opened(mut self, opened: fn(&'static Process<SOLE>)) -> Process<SOLE> {
         self.opened = opened;
         self
     }
@@ -137,7 +146,14 @@ impl Process {
                 // Before there is a heap, so that nobody gets round it.
                 self.hardened.get_or_make(Hardened::new)?;
             }
-            Sharing::new(&(self.config)(), Budget::UNLIMITED, Lane::Process, self.tell).ok()
+            // A hardened heap has no fast path.
+            let sole = SOLE && self.hardened.get().is_none();
+            let made =
+                Sharing::new(&(self.config)(), Budget::UNLIMITED, (Lane::Process, sole), self.tell);
+            if sole && made.is_ok() && SOLE_MADE.swap(true, Relaxed) {
+                end("mallocer: two process-wide heaps are each to be the sole one\n");
+            }
+            made.ok()
         })?;
         if self.hardened.get().is_none() {
             self.finder.store(ptr::from_ref(&heap.front.finder).cast_mut(), Release);
@@ -158,6 +174,13 @@ impl Process {
     /// The heap and the calling thread's cache in it, if it has one yet.
     #[inline(always)]
     fn fast(&'static self) -> Option<(&'static Front, *mut ThreadCache)> {
+        if SOLE {
+            let cache = sole();
+            // SAFETY: a thread that has a cache in the sole heap got it by using this one, so
+            // it was made.
+            return (!cache.is_null())
+                .then(|| unsafe { (&self.heap.get_unchecked().front, cache) });
+        }
         let last = used_last(Lane::Process);
         // SAFETY: a thread that has this heap's tag got it by using the heap, so it was made.
         // The cache belongs to the tag.
@@ -165,10 +188,16 @@ impl Process {
             .then(|| unsafe { (&self.heap.get_unchecked().front, last.cache) })
     }
 
+    /// Finds a chunk that this thread can free in a few instructions.
     #[inline(always)]
-    fn finder(&'static self) -> &'static Finder {
+    fn find(&'static self, address: usize) -> Option<Ready> {
+        if SOLE {
+            let (front, cache) = self.fast()?;
+            return front.finder.find_for(cache, address);
+        }
         // SAFETY: it leads to a static, or into the heap, which was made and stays.
-        unsafe { &*self.finder.load(Acquire) }
+        let finder = unsafe { &*self.finder.load(Acquire) };
+        finder.find(used_last(Lane::Process), address)
     }
 
     /// Allocates a chunk; `None` if there is no memory, or no slab is large enough.
@@ -295,9 +324,20 @@ impl Process {
     /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
     #[inline(always)]
     pub unsafe fn free_at_hand(&'static self, chunk: *mut u8) -> bool {
-        let ready = self.finder().find(used_last(Lane::Process), chunk.addr());
         // SAFETY: the shelf is this thread's.
-        ready.is_some_and(|ready| unsafe { ready.free() })
+        self.find(chunk.addr()).is_some_and(|ready| unsafe { ready.free() })
+    }
+
+    /// The same, if the chunk can have been allocated for `size` bytes at the alignment that
+    /// every slab has. Who gets `false` asks [`free_sized`](Process::free_sized).
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::free_sized`](mallocer_core::Mallocer::free_sized).
+    #[inline(always)]
+    pub unsafe fn free_sized_at_hand(&'static self, chunk: *mut u8, size: usize) -> bool {
+        // SAFETY: the shelf is this thread's.
+        self.find(chunk.addr()).is_some_and(|ready| unsafe { ready.serves(size) && ready.free() })
     }
 
     /// Frees a chunk of which the layout is known. A wrong one is misuse.
@@ -313,9 +353,8 @@ impl Process {
         layout: Layout,
     ) {
         let address = chunk.addr();
-        let ready = self.finder().find(used_last(Lane::Process), address);
         // SAFETY: a chunk of this heap was found, so it was made.
-        let freed = ready.is_some_and(|ready| unsafe {
+        let freed = self.find(address).is_some_and(|ready| unsafe {
             self.heap.get_unchecked().front.free_sized(ready, layout)
         });
         if !freed {
@@ -486,6 +525,16 @@ impl Process {
     /// Gives empty memory back to the system; returns how many bytes.
     pub fn purge(&'static self) -> usize {
         self.heap().map(Sharing::purge).unwrap_or_default()
+    }
+}
+
+/// Ends the process with a message.
+#[cold]
+fn end(message: &str) -> ! {
+    // SAFETY: the message has its length; `abort` has no conditions.
+    unsafe {
+        libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
+        libc::abort()
     }
 }
 

@@ -178,7 +178,8 @@ impl<S: Slot> Heap<S> {
             let table = self.table();
             let run_of = |chunk: u32| ((chunk as usize * (*pool).stride) >> RUN_SHIFT) as u32;
             for run in run_of(old)..=run_of(new - 1) {
-                let handed = new as usize * (*pool).stride - run as usize * RUN;
+                let end = (run as usize + 1) * RUN;
+                let handed = (new as usize * (*pool).stride).min(end);
                 (*table.at((*pool).first_run + run)).set_handed(handed);
             }
         }

@@ -98,7 +98,8 @@ impl SharedFlist {
 // The rest is as for `Flist`.
 unsafe impl Mallocer for SharedFlist {
     fn open(config: &Config) -> Result<SharedFlist, ConfigError> {
-        let sharing = Box::new(Sharing::new(config, config.budget(), Lane::Arena, Misuse::raise)?);
+        let sharing =
+            Box::new(Sharing::new(config, config.budget(), (Lane::Arena, false), Misuse::raise)?);
         let sharing = NonNull::from(Box::leak(sharing));
         // SAFETY: it stays where it is until `drop` takes it out, and nobody has it yet.
         unsafe {

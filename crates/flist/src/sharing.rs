@@ -41,6 +41,8 @@ use crate::reservation::Reservation;
 pub(crate) struct Sharing {
     pub(crate) front: Front,
     lane: Lane,
+    /// Whether threads find their caches in it without a tag, too.
+    sole: bool,
     /// How the program is told of misuse: a process-wide heap must not unwind.
     pub(crate) tell: fn(Misuse) -> !,
     pub(crate) ladder: Ladder,
@@ -59,7 +61,7 @@ impl Sharing {
     pub(crate) fn new(
         config: &Config,
         budget: Budget,
-        lane: Lane,
+        (lane, sole): (Lane, bool),
         tell: fn(Misuse) -> !,
     ) -> Result<Sharing, ConfigError> {
         let smallest = config.ladder.slabs()[0].next_multiple_of(OS_PAGE);
@@ -82,7 +84,7 @@ impl Sharing {
         let (tag, key) = (Tag::new(id, Kind::Live), os::random() | 1 << 63);
         let front = Front::new(tag, place, &ladder, &heap, key);
         let (heap, links) = (Lock::new(heap), UnsafeCell::new(Links::NONE));
-        Ok(Sharing { front, lane, tell, ladder, budget, heap, links })
+        Ok(Sharing { front, lane, sole, tell, ladder, budget, heap, links })
     }
 
     #[inline(always)]
@@ -155,7 +157,12 @@ impl Sharing {
         let cache = heap.cache_of(thread.unwrap_or(ANYONE));
         if thread.is_some() && !cache.is_null() {
             // SAFETY: the words are this thread's, and not null, since it has a number.
-            unsafe { (*local()).remember(self.lane, Used { tag: self.front.tag(), cache }) };
+            unsafe {
+                (*local()).remember(self.lane, Used { tag: self.front.tag(), cache });
+                if self.sole {
+                    (*local()).set_sole(cache);
+                }
+            }
         }
         cache
     }

@@ -15,7 +15,7 @@ use crate::start::{configure, is_hardened, opened};
 pub(crate) const ALIGN: usize = 16;
 
 /// The heap of the process.
-pub(crate) static HEAP: Process = Process::new(configure, abort)
+pub(crate) static HEAP: Process<true> = Process::new(configure, abort)
     .hardened_if(is_hardened)
     .passing_on(foreign::free)
     .when_opened(opened);

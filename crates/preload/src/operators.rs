@@ -65,6 +65,20 @@ unsafe extern "C" fn delete_array(chunk: *mut c_void) {
 /// As [`free`].
 #[unsafe(export_name = "_ZdlPvm")]
 unsafe extern "C" fn delete_sized(chunk: *mut c_void, size: size_t) {
+    // SAFETY: passed on.
+    unsafe {
+        if !(DELETE.is_here() && HEAP.free_sized_at_hand(chunk.cast(), size)) {
+            delete_sized_slow(chunk, size);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`free`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn delete_sized_slow(chunk: *mut c_void, size: size_t) {
     // SAFETY: as in `delete_array`.
     unsafe {
         match DELETE.elsewhere() {
@@ -81,6 +95,21 @@ unsafe extern "C" fn delete_sized(chunk: *mut c_void, size: size_t) {
 /// As [`free`].
 #[unsafe(export_name = "_ZdaPvm")]
 unsafe extern "C" fn delete_array_sized(chunk: *mut c_void, size: size_t) {
+    // SAFETY: passed on.
+    unsafe {
+        let here = DELETE_ARRAY.is_here() && DELETE.is_here();
+        if !(here && HEAP.free_sized_at_hand(chunk.cast(), size)) {
+            delete_array_sized_slow(chunk, size);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`free`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn delete_array_sized_slow(chunk: *mut c_void, size: size_t) {
     // SAFETY: as in `delete_array`.
     unsafe {
         match DELETE_ARRAY.elsewhere().or_else(|| DELETE.elsewhere()) {
@@ -149,7 +178,8 @@ unsafe extern "C" fn delete_array_sized_aligned(chunk: *mut c_void, size: size_t
     }
 }
 
-/// The size that `operator new` asks `malloc` for.
+/// The size that `operator new` asks `malloc` for. A chunk at hand serves no byte where it
+/// serves one.
 fn asked(size: size_t) -> size_t {
     size.max(1)
 }
@@ -183,6 +213,12 @@ impl Chosen {
 
     const fn new(name: &'static CStr) -> Chosen {
         Chosen { name, address: AtomicUsize::new(Self::UNKNOWN) }
+    }
+
+    /// Whether the definition is known to be the one in here.
+    #[inline(always)]
+    fn is_here(&self) -> bool {
+        self.address.load(Relaxed) == Self::HERE
     }
 
     /// The definition, if it is not the one in here.

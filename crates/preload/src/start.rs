@@ -46,7 +46,7 @@ fn read() -> Options {
 }
 
 /// What is to be done when there is a heap.
-pub(crate) fn opened(heap: &'static Process) {
+pub(crate) fn opened(heap: &'static Process<true>) {
     foreign::begin();
     // Read again, since there is no place to keep it; complaints were made the first time.
     let options = environment::with_variable(|text| Options::parse(text, &mut |_| {}));

@@ -22,7 +22,7 @@ use super::quarantine::{self, Kept, SHORT_BYTES, Shard, Target};
 use super::zones::{self, Zones};
 use super::{Hardened, LARGEST_SMALL, chunk_of};
 use crate::cache::ThreadCache;
-use crate::descriptor::{Descriptor, RUN, RUN_SHIFT};
+use crate::descriptor::{Descriptor, RUN_SHIFT};
 use crate::front::{Front, common_distance};
 use crate::local::Lane;
 use crate::os;
@@ -188,10 +188,10 @@ impl Hardened {
             } else {
                 not_own(front, descriptor)?
             };
-            let (within, bytes) = (start % RUN, (*descriptor).runs as usize);
-            if within >= (*descriptor).handed() || !(*descriptor).begins(within) {
+            if !(*descriptor).was_handed(start) || !(*descriptor).begins(start) {
                 return None;
             }
+            let bytes = (*descriptor).runs as usize;
             let chunk = place.base.add(offset);
             let canary = self.keys.of(chunk);
             let size = canary.read_usual(chunk, bytes)?;
