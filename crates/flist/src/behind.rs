@@ -72,7 +72,7 @@ impl Front {
             let pushed = if self.is_own(found, cache) {
                 (*shelf).magazine.push(chunk) || (*shelf).store() && (*shelf).magazine.push(chunk)
             } else {
-                (*shelf).push_foreign(chunk)
+                (*shelf).push_foreign(chunk, (*found.descriptor).shelf())
             };
             if pushed {
                 set_mark(found.chunk, self.finder.key);

@@ -121,16 +121,17 @@ impl<S: Slot> Heap<S> {
                 let Some(larger) = self.meta().take(foreign_bytes::<S>(new_cap)) else {
                     return self.put_foreign(shelf, index);
                 };
+                let owner = (*shelf).owner_of_foreign();
                 let old = (*shelf).replace_foreign(larger, new_cap);
                 for at in 0..len as usize {
-                    (*shelf).push_foreign(*slots.add(at));
+                    (*shelf).push_foreign(*slots.add(at), owner);
                 }
                 if let Some(old) = old {
                     self.meta().give(old, foreign_bytes::<S>(cap));
                 }
                 return;
             }
-            if let Some(theirs) = self.owning_shelf(slots, len, index)
+            if let Some(theirs) = self.owning_shelf(shelf, index)
                 && self.send(theirs, slots, len, index)
             {
                 return (*shelf).clear_foreign();
@@ -171,33 +172,20 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// The shelf whose pools all these chunks are of, if it is one, and it is in use.
+    /// The shelf that all foreign chunks of `shelf` belong to, if it is one, and it is in use.
     ///
     /// # Safety
     ///
-    /// They were chunks of this arena's pools of the slab at `index`, which threads have for
+    /// The shelf is the caller's own, of the slab at `index`, which threads have pools of for
     /// themselves.
-    unsafe fn owning_shelf(
-        &self,
-        slots: *const S,
-        count: u32,
-        index: usize,
-    ) -> Option<*mut Shelf<S>> {
-        let reservation = self.reservation()?;
-        let (base, table) = (reservation.base().addr().get(), reservation.descriptors());
-        // SAFETY: the caller's promise: so every chunk's run has a descriptor.
-        let shelf_of = |at: u32| unsafe {
-            let chunk = (*slots.add(at as usize)).chunk();
-            (*table.at(((chunk.addr() - base) >> RUN_SHIFT) as u32)).shelf()
-        };
-        let first = (count > 0).then(|| shelf_of(0)).filter(|shelf| !shelf.is_null())?;
-        if !(1..count).all(|at| shelf_of(at) == first) {
-            return None;
+    unsafe fn owning_shelf(&self, shelf: *mut Shelf<S>, index: usize) -> Option<*mut Shelf<S>> {
+        // SAFETY: the caller's promise. A descriptor of a chunk led to the owner, so it is a shelf
+        // of one of this arena's caches.
+        unsafe {
+            let owner = NonNull::new((*shelf).owner_of_foreign())?.cast::<Shelf<S>>().as_ptr();
+            let left = (*ThreadCache::of_shelf(owner, index)).is_left();
+            (!left).then_some(owner)
         }
-        let shelf = first.cast::<Shelf<S>>();
-        // SAFETY: a shelf of one of this arena's caches.
-        let left = unsafe { (*ThreadCache::of_shelf(shelf, index)).is_left() };
-        (!left).then_some(shelf)
     }
 
     /// Puts a shelf's foreign chunks back into their pools.

@@ -161,17 +161,11 @@ impl Finder {
     /// comparison says that, and whether the chunk was ever handed out.
     #[inline(always)]
     pub(crate) fn find_for(&self, cache: *mut ThreadCache, address: usize) -> Option<Ready> {
-        let Place { base, bytes, descriptors } = self.place;
-        let offset = address.wrapping_sub(base.addr());
-        if !CHECKED && offset >= bytes {
-            return None;
-        }
-        // SAFETY: 1. The mask makes it the distance of a descriptor, which may be read. 2. If
-        // it leads to a shelf of this thread, it is that of a pool of this arena, which nobody
-        // dissolves meanwhile. 3. Then it says which chunks of the pool were handed out: those
-        // may be read. 4. Both ways lead to a shelf of the cache.
+        // SAFETY: 1. If the descriptor leads to a shelf of this thread, it is that of a pool of
+        // this arena, which nobody dissolves meanwhile. 2. Then it says which chunks of the
+        // pool were handed out: those may be read. 3. Both ways lead to a shelf of the cache.
         unsafe {
-            let descriptor = descriptors.byte_add((offset >> DESCRIPTOR_SHIFT) & self.mask);
+            let descriptor = self.some_descriptor(address)?;
             let shelf = (*descriptor).shelf();
             let shelf = if self.is_of(shelf, cache) {
                 cache.with_addr(shelf.addr())
@@ -182,14 +176,41 @@ impl Finder {
                 }
                 cache.byte_add(distance)
             };
+            let chunk = self.live_chunk(descriptor, address)?;
+            Some(Ready { shelf: shelf.cast(), chunk, key: self.key })
+        }
+    }
+
+    /// The descriptor of the run that `address` is in, if it is in the reservation; else that
+    /// of some other run.
+    #[inline(always)]
+    fn some_descriptor(&self, address: usize) -> Option<*mut Descriptor> {
+        let Place { base, bytes, descriptors } = self.place;
+        let offset = address.wrapping_sub(base.addr());
+        if !CHECKED && offset >= bytes {
+            return None;
+        }
+        // SAFETY: the mask makes it the distance of a descriptor.
+        Some(unsafe { descriptors.byte_add((offset >> DESCRIPTOR_SHIFT) & self.mask) })
+    }
+
+    /// The chunk at `address`, if one begins there that is live.
+    ///
+    /// # Safety
+    ///
+    /// The descriptor is that of a run of this arena's pools.
+    #[inline(always)]
+    unsafe fn live_chunk(&self, descriptor: *mut Descriptor, address: usize) -> Option<*mut u8> {
+        // SAFETY: the caller's promise: so it says which chunks of the pool were handed out, and
+        // those may be read.
+        unsafe {
             if CHECKED && !((*descriptor).was_handed(address) && (*descriptor).begins(address)) {
                 return None;
             }
             // As `base.with_addr(address)`, which costs a register and a sum here: the
             // reservation has exposed its provenance.
             let chunk = with_exposed_provenance_mut(address);
-            let ready = Ready { shelf: shelf.cast(), chunk, key: self.key };
-            (!may_have_mark(chunk, self.key)).then_some(ready)
+            (!may_have_mark(chunk, self.key)).then_some(chunk)
         }
     }
 }
@@ -352,6 +373,42 @@ impl Front {
     pub(crate) fn free_ready_sized(&self, lane: Lane, address: usize, layout: Layout) -> bool {
         let ready = self.finder.find(used_last(lane), address);
         ready.is_some_and(|ready| self.free_sized(ready, layout))
+    }
+
+    /// Frees the chunk at `address` if it is live, of a pool of another thread of this arena,
+    /// and there is room for it among the foreign chunks of `cache`, the calling thread's. A
+    /// `size` says that it must have been allocated for as many bytes at the alignment that
+    /// every slab has.
+    #[inline(always)]
+    pub(crate) fn free_foreign(
+        &self,
+        cache: *mut ThreadCache,
+        address: usize,
+        size: Option<usize>,
+    ) -> bool {
+        let finder = &self.finder;
+        // SAFETY: 1. A descriptor with the arena's tag is that of a pool or an extent of it, and
+        // where it leads to a shelf of a cache, of a pool; the chunk is live, if the program is
+        // right, so that nobody dissolves it. 2. Its slab has a shelf in each cache. 3. A live
+        // chunk is the arena's to write once it is freed.
+        unsafe {
+            let Some(descriptor) = finder.some_descriptor(address) else { return false };
+            let theirs = (*descriptor).shelf();
+            if (*descriptor).tag().as_number() != finder.tag()
+                || theirs.addr() < MOST_CACHE_BYTES + 1
+                || finder.is_of(theirs, cache)
+            {
+                return false;
+            }
+            let Some(chunk) = finder.live_chunk(descriptor, address) else { return false };
+            let shelf = ThreadCache::shelves::<Bare>(cache).at((*descriptor).slab as usize);
+            let fits = size.is_none_or(|size| (*shelf).magazine.serves(size));
+            let pushed = fits && (*shelf).push_foreign(Bare(chunk), theirs);
+            if pushed {
+                set_mark(chunk, finder.key);
+            }
+            pushed
+        }
     }
 
     /// Frees a chunk that was found for this thread, if it can have been allocated for

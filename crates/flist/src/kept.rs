@@ -14,7 +14,7 @@
 //! length stays what a sized free expects.
 
 use core::alloc::Layout;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use crate::cache::ThreadCache;
@@ -82,7 +82,7 @@ impl Front {
             let fits = align == 0
                 || align <= RUN && size.next_multiple_of(OS_PAGE) == (*descriptor).extent_bytes();
             let shelf = ThreadCache::shelves::<Bare>(cache).at((*descriptor).slab as usize);
-            let kept = fits && (*shelf).push_foreign(Bare(chunk));
+            let kept = fits && (*shelf).push_foreign(Bare(chunk), ptr::null_mut());
             if kept {
                 set_mark(chunk, self.finder.key);
             }
@@ -120,7 +120,7 @@ impl<S: Slot> Heap<S> {
             let Some(block) = self.meta().take(foreign_bytes::<S>(new_cap)) else { return };
             let old = (*shelf).replace_foreign(block, new_cap);
             for at in 0..len as usize {
-                (*shelf).push_foreign(*slots.add(at));
+                (*shelf).push_foreign(*slots.add(at), ptr::null_mut());
             }
             if let Some(old) = old {
                 self.meta().give(old, foreign_bytes::<S>(cap));

@@ -362,6 +362,30 @@ impl<const SOLE: bool> Process<SOLE> {
         }
     }
 
+    /// Frees a chunk of another thread's pool, if that is a matter of some more instructions:
+    /// what is to be asked once [`free_at_hand`](Process::free_at_hand) says `false`. If this
+    /// does as well, nothing was done.
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
+    #[inline(always)]
+    pub unsafe fn free_near(&'static self, chunk: *mut u8) -> bool {
+        self.fast().is_some_and(|(front, cache)| front.free_foreign(cache, chunk.addr(), None))
+    }
+
+    /// The same, if the chunk can have been allocated for `size` bytes at the alignment that
+    /// every slab has.
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::free_sized`](mallocer_core::Mallocer::free_sized).
+    #[inline(always)]
+    pub unsafe fn free_sized_near(&'static self, chunk: *mut u8, size: usize) -> bool {
+        let address = chunk.addr();
+        self.fast().is_some_and(|(front, cache)| front.free_foreign(cache, address, Some(size)))
+    }
+
     /// What [`free`](Process::free) does once the chunk is not at hand.
     ///
     /// # Safety
@@ -389,8 +413,11 @@ impl<const SOLE: bool> Process<SOLE> {
         size: usize,
         align: usize,
     ) {
-        let freed =
-            self.fast().is_some_and(|(front, cache)| front.free(cache, address, size, align));
+        let freed = self.fast().is_some_and(|(front, cache)| {
+            let known = (align != 0).then_some(size);
+            front.is_aligned(align) && front.free_foreign(cache, address, known)
+                || front.free(cache, address, size, align)
+        });
         if !freed {
             self.free_slower(operation, address, size, align);
         }

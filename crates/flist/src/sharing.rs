@@ -392,8 +392,13 @@ impl Sharing {
             }
             let shelf = ThreadCache::shelves(cache).at(index);
             let own = self.front.is_own(found, cache);
+            let owner = (*found.descriptor).shelf();
             let push = || {
-                if own { (*shelf).magazine.push(chunk) } else { (*shelf).push_foreign(chunk) }
+                if own {
+                    (*shelf).magazine.push(chunk)
+                } else {
+                    (*shelf).push_foreign(chunk, owner)
+                }
             };
             let mut pushed = push();
             if !pushed {

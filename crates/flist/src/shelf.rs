@@ -69,6 +69,8 @@ struct Foreign<S> {
     /// Other threads read it for statistics.
     len: AtomicU32,
     cap: u32,
+    /// The shelf that all of them belong to; null if that is not one.
+    owner: *mut (),
     slots: [S; 0],
 }
 
@@ -289,13 +291,14 @@ impl<S: Slot> Shelf<S> {
         Some(slots)
     }
 
-    /// Adds a chunk of another cache's pool; `false` if there is no room.
+    /// Adds a chunk of another cache's pool, which belongs to the shelf `owner`; `false` if
+    /// there is no room.
     ///
     /// # Safety
     ///
     /// The shelf is the calling thread's.
     #[inline(always)]
-    pub(crate) unsafe fn push_foreign(&self, slot: S) -> bool {
+    pub(crate) unsafe fn push_foreign(&self, slot: S, owner: *mut ()) -> bool {
         if self.foreign.is_null() {
             return false;
         }
@@ -305,6 +308,9 @@ impl<S: Slot> Shelf<S> {
             let len = (*self.foreign).len.load(Relaxed);
             if len == (*self.foreign).cap {
                 return false;
+            }
+            if (*self.foreign).owner != owner {
+                (*self.foreign).owner = if len == 0 { owner } else { ptr::null_mut() };
             }
             let slots: *mut S = (&raw mut (*self.foreign).slots).cast();
             slot.store(slots.add(len as usize));
@@ -342,6 +348,13 @@ impl<S: Slot> Shelf<S> {
         }
     }
 
+    /// The shelf that all foreign chunks belong to, or belonged to when they were freed; null
+    /// if that is not one.
+    pub(crate) fn owner_of_foreign(&self) -> *mut () {
+        // SAFETY: the block is this shelf's.
+        unsafe { self.foreign.as_ref() }.map_or(ptr::null_mut(), |foreign| foreign.owner)
+    }
+
     /// Forgets the foreign chunks.
     ///
     /// # Safety
@@ -366,8 +379,9 @@ impl<S: Slot> Shelf<S> {
         cap: u32,
     ) -> Option<NonNull<u8>> {
         let foreign = block.cast::<Foreign<S>>().as_ptr();
+        let len = AtomicU32::new(0);
         // SAFETY: the caller's promise.
-        unsafe { foreign.write(Foreign { len: AtomicU32::new(0), cap, slots: [] }) };
+        unsafe { foreign.write(Foreign { len, cap, owner: ptr::null_mut(), slots: [] }) };
         NonNull::new(core::mem::replace(&mut self.foreign, foreign).cast())
     }
 

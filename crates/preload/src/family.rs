@@ -65,10 +65,22 @@ pub(crate) unsafe extern "C" fn free(chunk: *mut c_void) {
 /// As [`free`].
 #[inline(never)]
 unsafe extern "C" fn free_slow(chunk: *mut c_void) {
-    if !chunk.is_null() {
-        // SAFETY: passed on.
-        unsafe { HEAP.free_beyond("free", chunk.cast()) }
+    // SAFETY: passed on.
+    unsafe {
+        if !chunk.is_null() && !HEAP.free_near(chunk.cast()) {
+            free_slower(chunk);
+        }
     }
+}
+
+/// # Safety
+///
+/// As [`free`], and the chunk is not null.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn free_slower(chunk: *mut c_void) {
+    // SAFETY: passed on.
+    unsafe { HEAP.free_beyond("free", chunk.cast()) }
 }
 
 /// An old name of [`free`].

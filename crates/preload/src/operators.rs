@@ -76,9 +76,22 @@ unsafe extern "C" fn delete_sized(chunk: *mut c_void, size: size_t) {
 /// # Safety
 ///
 /// As [`free`].
-#[cold]
 #[inline(never)]
 unsafe extern "C" fn delete_sized_slow(chunk: *mut c_void, size: size_t) {
+    // SAFETY: passed on.
+    unsafe {
+        if !(DELETE.is_here() && HEAP.free_sized_near(chunk.cast(), size)) {
+            delete_sized_slower(chunk, size);
+        }
+    }
+}
+
+/// # Safety
+///
+/// As [`free`].
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn delete_sized_slower(chunk: *mut c_void, size: size_t) {
     // SAFETY: as in `delete_array`.
     unsafe {
         match DELETE.elsewhere() {

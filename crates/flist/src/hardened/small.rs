@@ -364,7 +364,9 @@ unsafe fn leave(heap: &Sharing, cache: *mut ThreadCache, kept: Kept) {
         let pushed = if target.is_own() {
             (*shelf).magazine.push(chunk)
         } else {
-            (*shelf).push_foreign(chunk)
+            let place = heap.front.finder.place;
+            let run = (chunk.0.addr() - place.base.addr()) >> RUN_SHIFT;
+            (*shelf).push_foreign(chunk, (*place.descriptors.add(run)).shelf())
         };
         if !pushed {
             slow(heap, shelf, kept);
