@@ -49,7 +49,7 @@ use mallocer_core::{Ladder, MAX_SLABS, SMALL_BYTES, Table};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
-use crate::heap::{Heap, LARGEST_SHELVED};
+use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED};
 use crate::local::{Lane, Used, used_last};
 use crate::magazine::Magazine;
 use crate::place::{CHECKED, Place};
@@ -375,12 +375,33 @@ impl Front {
         ready.is_some_and(|ready| self.free_sized(ready, layout))
     }
 
-    /// Frees the chunk at `address` if it is live, of a pool of another thread of this arena,
-    /// and there is room for it among the foreign chunks of `cache`, the calling thread's. A
-    /// `size` says that it must have been allocated for as many bytes at the alignment that
-    /// every slab has.
+    /// Allocates from the depot behind the magazine of this cache that serves `size` bytes.
     #[inline(always)]
-    pub(crate) fn free_foreign(
+    pub(crate) fn alloc_near(&self, cache: *mut ThreadCache, size: usize) -> Option<NonNull<[u8]>> {
+        if size > LARGEST_POOLED {
+            return None;
+        }
+        // SAFETY: the cache is this thread's, and has a shelf for every such size; a chunk off its
+        // magazine is the caller's, and as long as its slab.
+        unsafe {
+            let index = self.first_at_least(size);
+            let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
+            if !(*shelf).fetch() {
+                return None;
+            }
+            let Bare(chunk) = (*shelf).magazine.pop()?;
+            clear_mark(chunk);
+            let len = *(*self.lookup).slabs.get_unchecked(index);
+            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len))
+        }
+    }
+
+    /// Frees the chunk at `address` if it is live, of a pool of this arena's that is one
+    /// thread's, and there is room for it behind the magazines of `cache`, the calling thread's:
+    /// in its depot if the pool is its own, else among its foreign chunks. A `size` says that it
+    /// must have been allocated for as many bytes at the alignment that every slab has.
+    #[inline(always)]
+    pub(crate) fn free_near(
         &self,
         cache: *mut ThreadCache,
         address: usize,
@@ -388,22 +409,26 @@ impl Front {
     ) -> bool {
         let finder = &self.finder;
         // SAFETY: 1. A descriptor with the arena's tag is that of a pool or an extent of it, and
-        // where it leads to a shelf of a cache, of a pool; the chunk is live, if the program is
-        // right, so that nobody dissolves it. 2. Its slab has a shelf in each cache. 3. A live
-        // chunk is the arena's to write once it is freed.
+        // where it leads to a shelf, of a pool. The chunk is live, if the program is right, so
+        // that nobody dissolves it. 2. Its slab has a shelf in each cache. 3. A live chunk is the
+        // arena's to write once it is freed.
         unsafe {
             let Some(descriptor) = finder.some_descriptor(address) else { return false };
-            let theirs = (*descriptor).shelf();
-            if (*descriptor).tag().as_number() != finder.tag()
-                || theirs.addr() < MOST_CACHE_BYTES + 1
-                || finder.is_of(theirs, cache)
-            {
+            let owner = (*descriptor).shelf();
+            if (*descriptor).tag().as_number() != finder.tag() || owner.is_null() {
                 return false;
             }
             let Some(chunk) = finder.live_chunk(descriptor, address) else { return false };
             let shelf = ThreadCache::shelves::<Bare>(cache).at((*descriptor).slab as usize);
-            let fits = size.is_none_or(|size| (*shelf).magazine.serves(size));
-            let pushed = fits && (*shelf).push_foreign(Bare(chunk), theirs);
+            if size.is_some_and(|size| !(*shelf).magazine.serves(size)) {
+                return false;
+            }
+            let pushed = if finder.is_of(owner, cache) || common_distance(owner).is_some() {
+                // Its magazine is full, or else it would be there.
+                (*shelf).store() && (*shelf).magazine.push(Bare(chunk))
+            } else {
+                (*shelf).push_foreign(Bare(chunk), owner)
+            };
             if pushed {
                 set_mark(chunk, finder.key);
             }

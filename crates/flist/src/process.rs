@@ -234,7 +234,14 @@ impl<const SOLE: bool> Process<SOLE> {
         front.alloc_size(cache, size)
     }
 
-    /// The same, all of it zero.
+    /// The same, if this thread has one behind what is at hand, and it takes no lock.
+    #[inline(always)]
+    pub fn alloc_near(&'static self, size: usize) -> Option<NonNull<[u8]>> {
+        let (front, cache) = self.fast()?;
+        front.alloc_near(cache, size)
+    }
+
+    /// As [`alloc`](Process::alloc), all of it zero.
     #[inline(always)]
     pub fn alloc_zeroed(&'static self, layout: Layout) -> Option<NonNull<[u8]>> {
         match self.fast().and_then(|(front, cache)| front.alloc(cache, layout)) {
@@ -362,16 +369,16 @@ impl<const SOLE: bool> Process<SOLE> {
         }
     }
 
-    /// Frees a chunk of another thread's pool, if that is a matter of some more instructions:
-    /// what is to be asked once [`free_at_hand`](Process::free_at_hand) says `false`. If this
-    /// does as well, nothing was done.
+    /// Frees a chunk of another thread's pool, or one whose magazine is full, if that takes no
+    /// lock: what is to be asked once [`free_at_hand`](Process::free_at_hand) says `false`. If
+    /// this does as well, nothing was done.
     ///
     /// # Safety
     ///
     /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
     #[inline(always)]
     pub unsafe fn free_near(&'static self, chunk: *mut u8) -> bool {
-        self.fast().is_some_and(|(front, cache)| front.free_foreign(cache, chunk.addr(), None))
+        self.fast().is_some_and(|(front, cache)| front.free_near(cache, chunk.addr(), None))
     }
 
     /// The same, if the chunk can have been allocated for `size` bytes at the alignment that
@@ -383,7 +390,7 @@ impl<const SOLE: bool> Process<SOLE> {
     #[inline(always)]
     pub unsafe fn free_sized_near(&'static self, chunk: *mut u8, size: usize) -> bool {
         let address = chunk.addr();
-        self.fast().is_some_and(|(front, cache)| front.free_foreign(cache, address, Some(size)))
+        self.fast().is_some_and(|(front, cache)| front.free_near(cache, address, Some(size)))
     }
 
     /// What [`free`](Process::free) does once the chunk is not at hand.
@@ -415,7 +422,7 @@ impl<const SOLE: bool> Process<SOLE> {
     ) {
         let freed = self.fast().is_some_and(|(front, cache)| {
             let known = (align != 0).then_some(size);
-            front.is_aligned(align) && front.free_foreign(cache, address, known)
+            front.is_aligned(align) && front.free_near(cache, address, known)
                 || front.free(cache, address, size, align)
         });
         if !freed {
