@@ -61,6 +61,7 @@ impl<S: Slot> Heap<S> {
         let bytes = size.max(1).next_multiple_of(OS_PAGE);
         // SAFETY: passed on.
         unsafe {
+            self.note_wanted(cache, bytes);
             match self.try_take_extent(cache, bytes, align) {
                 Err(AllocError::Capacity { .. } | AllocError::System { .. })
                     if self.reclaim(cache) > 0 =>
@@ -321,7 +322,7 @@ impl<S: Slot> Heap<S> {
     }
 
     /// The slab that an extent of `bytes` bytes is counted under; never one with pools.
-    fn extent_slab(&self, bytes: usize) -> usize {
+    pub(crate) fn extent_slab(&self, bytes: usize) -> usize {
         self.ladder.lookup().first_at_least(bytes).max(self.pooled)
     }
 

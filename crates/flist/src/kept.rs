@@ -9,6 +9,9 @@
 //! shelf of 131 KiB  │ 132 KiB │ 128 KiB │      at most KEPT_BYTES and KEPT_MOST a slab
 //! ```
 //!
+//! There is room only for lengths that come again: once a thread has asked for an extent of as many
+//! OS pages as the one had that it freed last. What is of another length each time would lie there.
+//!
 //! An extent at hand is charged, live to the heap, and marked as freed in its first word
 //! like any chunk on a shelf. Only a request for exactly its OS pages gets it, so that its
 //! length stays what a sized free expects.
@@ -92,8 +95,23 @@ impl Front {
 }
 
 impl<S: Slot> Heap<S> {
+    /// Notes that an extent of `bytes` bytes is asked for, which a cache had none of at hand.
+    ///
+    /// # Safety
+    ///
+    /// The cache is the caller's own, or null.
+    pub(crate) unsafe fn note_wanted(&mut self, cache: *mut ThreadCache, bytes: usize) {
+        let index = self.extent_slab(bytes);
+        if cache.is_null() || index >= self.shelved {
+            return;
+        }
+        let pages = (bytes / OS_PAGE) as u32;
+        // SAFETY: the caller's promise.
+        unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).magazine.note_wanted(pages) };
+    }
+
     /// Makes room for one more extent of `bytes` bytes on a cache's shelf for the slab at
-    /// `index`, unless it has enough.
+    /// `index`, unless it has enough, or nobody has asked for another one of that length.
     ///
     /// # Safety
     ///
@@ -109,7 +127,11 @@ impl<S: Slot> Heap<S> {
             let shelf: *mut Shelf<S> = ThreadCache::shelves::<S>(cache).at(index);
             let (slots, len, cap) = (*shelf).foreign();
             let new_cap = cap + 1;
+            if index < self.shelved {
+                (*shelf).magazine.note_freed((bytes / OS_PAGE) as u32);
+            }
             if index >= self.shelved
+                || !(*shelf).magazine.was_wanted()
                 || len < cap
                 || new_cap as usize > KEPT_MOST
                 || new_cap as usize * bytes > KEPT_BYTES

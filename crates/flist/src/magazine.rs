@@ -47,7 +47,8 @@ pub(crate) struct Magazine<S> {
     limit: *mut S,
     /// The smallest request that the slab serves, in bytes, and how many sizes it
     /// serves: for a sized free. None as long as there is no room, or if they are too
-    /// many.
+    /// many. On a shelf for extents, OS pages of the one that was freed last, and whether as many
+    /// were asked for since.
     least: u32,
     sizes: u16,
     /// How many pools were made for its shelf, no more than can be counted; and how many
@@ -68,6 +69,25 @@ impl<S: Slot> Magazine<S> {
     pub(crate) fn set_sizes(&mut self, sizes: RangeInclusive<usize>) {
         self.least = *sizes.start() as u32;
         self.sizes = u16::try_from(sizes.end() - sizes.start() + 1).unwrap_or(0);
+    }
+
+    /// Notes that an extent of `pages` OS pages was freed.
+    pub(crate) fn note_freed(&mut self, pages: u32) {
+        if self.least != pages {
+            (self.least, self.sizes) = (pages, 0);
+        }
+    }
+
+    /// Notes that an extent of `pages` OS pages was asked for.
+    pub(crate) fn note_wanted(&mut self, pages: u32) {
+        if self.least == pages {
+            self.sizes = 1;
+        }
+    }
+
+    /// Whether an extent was asked for, of as many OS pages as the one had that was freed last.
+    pub(crate) fn was_wanted(&self) -> bool {
+        self.sizes != 0
     }
 
     /// Whether the slab serves `size` bytes; `false` also if that is not known yet.
