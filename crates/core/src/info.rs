@@ -47,11 +47,11 @@ impl fmt::Display for Info {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "capacity {}, heap {}, alloc {} ({:.1} %), overhead {}",
+            "capacity {}, heap {}, alloc {} ({} %), overhead {}",
             Bytes(self.capacity),
             Bytes(self.heap),
             Bytes(self.alloc),
-            self.utilization_percent(),
+            Tenths::percent(self.alloc, self.heap - self.nested),
             Bytes(self.overhead)
         )?;
         if self.nested > 0 {
@@ -94,19 +94,56 @@ impl fmt::Display for SlabUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "slab {}: {} chunks in {} pools, {} of {} ({:.1} %)",
+            "slab {}: {} chunks in {} pools, {} of {} ({} %)",
             self.slab,
             self.chunks,
             self.pools,
             Bytes(self.alloc),
             Bytes(self.heap),
-            self.percent()
+            Tenths::percent(self.alloc, self.heap)
         )
     }
 }
 
 fn percent(part: usize, whole: usize) -> f64 {
     if whole == 0 { 100.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+/// A number that displays with one decimal, rounded half up. Whole numbers alone make it: what
+/// displays floating-point numbers is 20 KB of code and tables, and libmallocer.so has no other
+/// use for it.
+struct Tenths {
+    whole: u64,
+    tenths: u64,
+}
+
+impl Tenths {
+    /// `part / whole`; `whole` is not 0, and at most 2⁶⁰.
+    fn quotient(part: u64, whole: u64) -> Tenths {
+        let (quotient, rest) = (part / whole, part % whole);
+        let tenths = (rest * 10 + whole / 2) / whole;
+        Tenths { whole: quotient + tenths / 10, tenths: tenths % 10 }
+    }
+
+    /// As [`percent`], of the same two numbers; the part is not more than the whole.
+    fn percent(part: usize, whole: usize) -> Tenths {
+        let (mut part, mut whole) = (part as u64, whole as u64);
+        // A hundred times as much has room, and 2⁵³ is precise enough for one decimal.
+        while part.max(whole) >> 53 > 0 {
+            (part, whole) = (part >> 1, whole >> 1);
+        }
+        if whole == 0 {
+            Tenths { whole: 100, tenths: 0 }
+        } else {
+            Tenths::quotient(part * 100, whole)
+        }
+    }
+}
+
+impl fmt::Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.whole, self.tenths)
+    }
 }
 
 /// A number of bytes that displays with a binary unit: `512 B`, `1.5 KiB`, `1 TiB`.
@@ -125,7 +162,7 @@ impl fmt::Display for Bytes {
         if self.0.is_multiple_of(scale) {
             write!(f, "{} {unit}", self.0 / scale)
         } else {
-            write!(f, "{:.1} {unit}", self.0 as f64 / scale as f64)
+            write!(f, "{} {unit}", Tenths::quotient(self.0 as u64, scale as u64))
         }
     }
 }
@@ -143,6 +180,27 @@ mod tests {
         assert_eq!(shown(1536), "1.5 KiB");
         assert_eq!(shown(1 << 40), "1 TiB");
         assert_eq!(shown(usize::MAX), "16.0 EiB");
+    }
+
+    #[test]
+    fn one_decimal_is_that_of_floating_point() {
+        let near = |shown: Tenths, exact: f64| {
+            let shown = shown.whole as f64 + shown.tenths as f64 / 10.0;
+            assert!((shown - exact).abs() <= 0.0501 + exact * 1e-12, "{shown} for {exact}");
+        };
+        let mut number = 1u64;
+        for _ in 0..100_000 {
+            // Knuth's multiplier; what comes out is as large as it may be, or any smaller.
+            number = number.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let (part, whole) = ((number >> 4) >> (number % 60), (number >> 7) % 100_000 + 1);
+            near(Tenths::quotient(part, whole), part as f64 / whole as f64);
+            let (held, heap) = (part.min(whole) as usize, part.max(whole) as usize);
+            near(Tenths::percent(held, heap), percent(held, heap));
+        }
+        assert_eq!(Tenths::percent(0, 0).to_string(), "100.0");
+        assert_eq!(Tenths::percent(2, 3).to_string(), "66.7");
+        assert_eq!(Tenths::percent(9999, 10000).to_string(), "100.0");
+        assert_eq!(Tenths::percent(usize::MAX / 2, usize::MAX).to_string(), "50.0");
     }
 
     #[test]

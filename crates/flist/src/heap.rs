@@ -49,6 +49,9 @@ const LEAST_CHUNKS: usize = 8;
 /// And takes this many runs at most: 4 MiB.
 pub(crate) const MOST_RUNS: usize = (4 << 20) / RUN;
 
+/// Nor more than room for this many times what its slab has by then.
+const POOL_SHARE: usize = 4;
+
 /// A step of fresh memory of at least this many bytes is backed with pages at once.
 const LEAST_POPULATED: usize = 16 << 10;
 
@@ -313,7 +316,11 @@ impl<S: Slot> Heap<S> {
         let pools = unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).pools() };
         let least = (LEAST_CHUNKS.min(self.max_chunks) * stride).div_ceil(RUN);
         let most = (self.max_chunks * stride / RUN).clamp(least, MOST_RUNS);
-        let runs = (least << pools.min(6)).min(most);
+        // A pool costs a descriptor for each run, and room for the states of all of its chunks:
+        // where pools come and go and the slab does not grow, larger ones would cost more than
+        // they hold.
+        let grown = (POOL_SHARE * self.slab(index).heap).div_ceil(RUN).max(least);
+        let runs = (least << pools.min(6)).min(most).min(grown);
         self.new_pool_of(cache, index, runs, least)
     }
 

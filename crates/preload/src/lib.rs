@@ -24,6 +24,9 @@
 //! library needs nothing but the C library. In all other profiles (tests, lints, a build
 //! of the whole workspace) it uses std, whose panics need no handler of ours; it works
 //! then, too, but is larger.
+//!
+//! `build.rs` and `layout.ld` say where things lie: what every program runs is in one window of
+//! the file that the kernel maps at once, so that a small process has little of it resident.
 #![cfg_attr(panic = "abort", no_std)]
 
 mod aligned;

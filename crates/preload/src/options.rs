@@ -70,6 +70,8 @@ impl Options {
     }
 
     /// Reads options; calls `complain` for each that cannot be understood.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn parse(text: &[u8], complain: &mut dyn FnMut(Complaint<'_>)) -> Options {
         let mut options = Options::DEFAULT;
         for option in text.split(|&byte| byte == b',') {
@@ -180,22 +182,18 @@ fn flag(text: &str) -> Option<bool> {
 
 /// A size in bytes: a number, with `k`, `m` or `g` for KiB, MiB, GiB.
 fn bytes(text: &str) -> Option<usize> {
-    let shift = match text.as_bytes().last()? {
-        b'k' | b'K' => 10,
-        b'm' | b'M' => 20,
-        b'g' | b'G' => 30,
-        _ => 0,
-    };
-    let digits = if shift == 0 { text } else { &text[..text.len() - 1] };
+    let units = [('k', 10), ('K', 10), ('m', 20), ('M', 20), ('g', 30), ('G', 30)];
+    let scaled = |(unit, shift)| Some((text.strip_suffix(unit)?, shift));
+    let (digits, shift) = units.into_iter().find_map(scaled).unwrap_or((text, 0));
     number(digits)?.checked_mul(1 << shift)
 }
 
 /// A time: a number of milliseconds, or one with its unit.
 fn milliseconds(text: &str) -> Option<u64> {
-    let (digits, factor) = match text {
-        _ if text.ends_with("ms") => (&text[..text.len() - 2], 1),
-        _ if text.ends_with('s') => (&text[..text.len() - 1], 1000),
-        _ => (text, 1),
+    let (digits, factor) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => (digits, 1),
+        (None, Some(digits)) => (digits, 1000),
+        (None, None) => (text, 1),
     };
     digits.parse::<u64>().ok()?.checked_mul(factor)
 }

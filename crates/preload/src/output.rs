@@ -53,6 +53,8 @@ impl Drop for Output {
 }
 
 /// Writes to standard error.
+#[cold]
+#[inline(never)]
 pub(crate) fn say(words: fmt::Arguments<'_>) {
     let _ = Output::new(libc::STDERR_FILENO).write_fmt(words);
 }

@@ -17,6 +17,8 @@ const BLOCKS_AT_ONCE: usize = 32;
 static JSON: AtomicBool = AtomicBool::new(false);
 
 /// Says where reports go, and in which form.
+#[cold]
+#[inline(never)]
 pub(crate) fn aim(path: &[u8], json: bool) {
     JSON.store(json, Relaxed);
     // SAFETY: called once, when the heap is opened; only after that reports are asked for.
@@ -24,11 +26,15 @@ pub(crate) fn aim(path: &[u8], json: bool) {
 }
 
 /// Writes a report where reports go.
+#[cold]
+#[inline(never)]
 pub(crate) fn deliver() {
     delivery::to_aim(|descriptor| write(descriptor, JSON.load(Relaxed)));
 }
 
 /// Writes all there is to say of the heap to `descriptor`.
+#[cold]
+#[inline(never)]
 pub(crate) fn write(descriptor: i32, json: bool) {
     let mut output = Output::new(descriptor);
     let seen = HEAP.statistics();
@@ -41,6 +47,8 @@ fn process() -> i32 {
     unsafe { libc::getpid() }
 }
 
+#[cold]
+#[inline(never)]
 fn as_text(output: &mut Output, seen: &Statistics) -> fmt::Result {
     writeln!(output, "mallocer: statistics of process {}", process())?;
     writeln!(output, "  max heap size      {}", Bytes(seen.max_heap))?;
@@ -61,6 +69,8 @@ fn as_text(output: &mut Output, seen: &Statistics) -> fmt::Result {
     result
 }
 
+#[cold]
+#[inline(never)]
 fn as_json(output: &mut Output, seen: &Statistics) -> fmt::Result {
     write!(output, "{{\"pid\":{},\"max_heap\":{}", process(), seen.max_heap)?;
     write!(output, ",\"peak_heap\":{},\"heap\":{}", seen.peak_heap, seen.heap)?;

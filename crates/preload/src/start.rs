@@ -18,7 +18,7 @@ use mallocer_flist::Process;
 use crate::environment;
 use crate::foreign;
 use crate::heap::HEAP;
-use crate::options::Options;
+use crate::options::{Cluster, Complaint, Options};
 use crate::output::say;
 use crate::report;
 
@@ -27,39 +27,41 @@ static AT_EXIT: AtomicBool = AtomicBool::new(false);
 
 /// Whether it is to be hardened; asked before [`configure`], which complains.
 pub(crate) fn is_hardened() -> bool {
-    environment::with_variable(|text| Options::parse(text, &mut |_| {})).hardened
+    options(&mut |_| {}).hardened
 }
 
 /// What the heap is to be.
 pub(crate) fn configure() -> Config {
-    let options = read();
+    let options = options(&mut complain);
     let mut config = Config::default();
     config.ladder = Ladder::QUARTERS;
     config.decay = options.decay_ms.map(Duration::from_millis);
     config
 }
 
-fn read() -> Options {
-    environment::with_variable(|text| {
-        Options::parse(text, &mut |complaint| say(format_args!("{complaint}\n")))
-    })
+/// What the variable says; nothing where there is none.
+fn options(complain: &mut dyn FnMut(Complaint<'_>)) -> Options {
+    let mut options = Options::DEFAULT;
+    environment::with_variable(&mut |text| options = Options::parse(text, complain));
+    options
+}
+
+#[cold]
+#[inline(never)]
+fn complain(complaint: Complaint<'_>) {
+    say(format_args!("{complaint}\n"));
 }
 
 /// What is to be done when there is a heap.
 pub(crate) fn opened(heap: &'static Process<true>) {
     foreign::begin();
     // Read again, since there is no place to keep it; complaints were made the first time.
-    let options = environment::with_variable(|text| Options::parse(text, &mut |_| {}));
+    let options = options(&mut |_| {});
     if let Some(huge) = options.huge {
         heap.advise_huge(huge);
     }
-    for cluster in options.clusters() {
-        let (size, chunks) = (cluster.size, cluster.chunks);
-        if heap.prepare(size, chunks).is_err() {
-            say(format_args!(
-                "mallocer: MALLOCER: no memory for {chunks} chunks of {size} bytes\n"
-            ));
-        }
+    for &cluster in options.clusters() {
+        have_ready(heap, cluster);
     }
     if options.at_exit || options.signal != 0 {
         report::aim(options.path(), options.json);
@@ -70,7 +72,18 @@ pub(crate) fn opened(heap: &'static Process<true>) {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn have_ready(heap: &'static Process, cluster: Cluster) {
+    let Cluster { size, chunks } = cluster;
+    if heap.prepare(size, chunks).is_err() {
+        say(format_args!("mallocer: MALLOCER: no memory for {chunks} chunks of {size} bytes\n"));
+    }
+}
+
 /// Has statistics written at a signal.
+#[cold]
+#[inline(never)]
 fn listen(signal: c_int) {
     // SAFETY: all zero bytes is a valid action; the handler is for one argument.
     unsafe {
@@ -82,6 +95,8 @@ fn listen(signal: c_int) {
 }
 
 /// Writes statistics, unless the thread that the signal stopped is at work in the heap.
+#[cold]
+#[inline(never)]
 extern "C" fn on_signal(_: c_int) {
     // SAFETY: the address is that of the calling thread's own variable.
     let errno = unsafe { libc::__errno_location() };

@@ -26,6 +26,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 impl Hardened {
     /// Tells if a small chunk was written to after it was freed, as far as that can be seen.
+    #[inline(never)]
     pub(crate) fn check(&self, heap: &Sharing) {
         // SAFETY: the cache is this thread's; what is taken out of a shard is nobody else's.
         unsafe {

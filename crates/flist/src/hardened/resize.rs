@@ -23,7 +23,7 @@ use crate::sharing::Sharing;
 
 impl Hardened {
     /// Reallocates the chunk at `address`.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn realloc(
         &self,
         heap: &Sharing,

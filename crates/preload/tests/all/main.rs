@@ -12,5 +12,6 @@ mod library;
 mod misuse;
 mod operators;
 mod options;
+mod resident;
 mod statistics;
 mod survival;
