@@ -74,7 +74,7 @@ pub(crate) fn opened(heap: &'static Process<true>) {
 
 #[cold]
 #[inline(never)]
-fn have_ready(heap: &'static Process, cluster: Cluster) {
+fn have_ready(heap: &'static Process<true>, cluster: Cluster) {
     let Cluster { size, chunks } = cluster;
     if heap.prepare(size, chunks).is_err() {
         say(format_args!("mallocer: MALLOCER: no memory for {chunks} chunks of {size} bytes\n"));
