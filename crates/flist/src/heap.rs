@@ -43,14 +43,20 @@ pub(crate) const LARGEST_POOLED: usize = 64 << 10;
 pub(crate) const LARGEST_SHELVED: usize = 1 << 20;
 const _: () = assert!(LARGEST_SHELVED >= LARGEST_POOLED);
 
-/// A new pool has room for this many chunks at least, where the limits allow.
+/// A new pool has room for this many chunks at least, where the limits allow;
 const LEAST_CHUNKS: usize = 8;
+
+/// but one of larger chunks than this is a run, or a few. A program has few of them at once, and
+/// what one slab has left over serves the next only if whole pools are empty.
+const LARGE_CHUNK: usize = 4096;
 
 /// And takes this many runs at most: 4 MiB.
 pub(crate) const MOST_RUNS: usize = (4 << 20) / RUN;
 
-/// Nor more than room for this many times what its slab has by then.
+/// Nor more than room for this many times what its slab has by then; of large chunks, for a
+/// fourth of it.
 const POOL_SHARE: usize = 4;
+const LARGE_POOL_SHARE: usize = 4;
 
 /// A step of fresh memory of at least this many bytes is backed with pages at once.
 const LEAST_POPULATED: usize = 16 << 10;
@@ -314,12 +320,18 @@ impl<S: Slot> Heap<S> {
         let stride = self.stride(index);
         // SAFETY: the cache is one of this arena's, which has a shelf for each slab.
         let pools = unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).pools() };
-        let least = (LEAST_CHUNKS.min(self.max_chunks) * stride).div_ceil(RUN);
+        let slab_heap = self.slab(index).heap;
+        let (chunks, share) = if stride > LARGE_CHUNK {
+            (1, slab_heap / LARGE_POOL_SHARE)
+        } else {
+            (LEAST_CHUNKS.min(self.max_chunks), slab_heap * POOL_SHARE)
+        };
+        let least = (chunks * stride).div_ceil(RUN);
         let most = (self.max_chunks * stride / RUN).clamp(least, MOST_RUNS);
         // A pool costs a descriptor for each run, and room for the states of all of its chunks:
         // where pools come and go and the slab does not grow, larger ones would cost more than
         // they hold.
-        let grown = (POOL_SHARE * self.slab(index).heap).div_ceil(RUN).max(least);
+        let grown = share.div_ceil(RUN).max(least);
         let runs = (least << pools.min(6)).min(most).min(grown);
         self.new_pool_of(cache, index, runs, least)
     }

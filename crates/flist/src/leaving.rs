@@ -164,7 +164,8 @@ impl<S: Slot> Heap<S> {
         before - self.heap
     }
 
-    /// Dissolves all pools that are empty and have at least `least` bytes charged.
+    /// Dissolves all pools that are empty and have at least `least` bytes charged, or all that
+    /// they can have.
     fn retire_empty(&mut self, leaving: Leaving, least: usize) {
         let mut pool = self.pools;
         while !pool.is_null() {
@@ -173,7 +174,8 @@ impl<S: Slot> Heap<S> {
             // that neighbours leave in one piece.
             unsafe {
                 let next = (*pool).next;
-                if (*pool).is_empty() && (*pool).charged >= least && !(*pool).kept {
+                let grown = (*pool).ready == (*pool).count || (*pool).charged >= least;
+                if (*pool).is_empty() && grown && !(*pool).kept {
                     let full = (*pool).charged == (*pool).span_bytes();
                     self.retire(pool, if full { Leaving::Retained } else { leaving });
                 }
