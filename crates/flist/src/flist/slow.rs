@@ -38,13 +38,13 @@ impl Flist {
                 return self.push_slow(descriptor, chunk, state);
             }
             let slab = self.slabs.get().sub(index);
-            let place = if CHECKED {
-                state.offset_from((*descriptor).states) as u32
+            let state = if CHECKED {
+                state
             } else {
                 let distance = chunk.addr() - (*descriptor).start.addr();
-                locate(distance, (*descriptor).reciprocal).0 as u32
+                (*descriptor).states.add(locate(distance, (*descriptor).reciprocal).0)
             };
-            self.heap().put_known(pool, place, slab);
+            self.heap().put_known(pool, state, slab);
         }
     }
 
