@@ -17,9 +17,10 @@
 //!
 //! Pools are charged step by step, and a huge page becomes resident at once. So only a slab that
 //! has [`LEAST_SLAB`] bytes takes its further pools out of *units* of whole huge pages, which are
-//! charged in full: the arena retains what a pool leaves of one. A unit that is touched is
-//! resident, as its advice wants it; the advice is withdrawn where memory goes back to the
-//! system.
+//! charged in full: the arena retains what a pool leaves of one. A slab that is at least half of
+//! its arena's heap does so from [`LEAST_MAIN`] bytes on, one huge page at a time: hardly another
+//! slab has as much, so at most one such unit is not used. A unit that is touched is resident, as
+//! its advice wants it; the advice is withdrawn where memory goes back to the system.
 
 use mallocer_core::Hints;
 
@@ -47,6 +48,7 @@ impl<S: Slot> Heap<S> {
         let slab_heap = self.slab(index).heap;
         let large = slab_heap >= LEAST_SLAB;
         let runs = if large { runs } else { runs.min(HUGE_PAGE / RUN) };
+        // Where there is a decay time, memory matters more.
         let main = slab_heap >= LEAST_MAIN && slab_heap >= self.heap / 2 && self.decay.is_none();
         if !(large || main) || reservation.is_strict() {
             return None;
