@@ -343,7 +343,7 @@ impl<S: Slot> Heap<S> {
                     self.note_twice(slot.chunk().addr(), index);
                     continue;
                 }
-                self.put_known((*one).pool, place as u32, slab);
+                self.put_known((*one).pool, state, slab);
             }
         }
     }
@@ -352,15 +352,14 @@ impl<S: Slot> Heap<S> {
     ///
     /// # Safety
     ///
-    /// There is a chunk number `place` of `pool`, which is one of `slab`, one of this
+    /// The state byte is that of a chunk of `pool`, which is one of `slab`, one of this
     /// arena's; the pool may be gone afterwards.
     #[inline(always)]
-    pub(crate) unsafe fn put_known(&mut self, pool: *mut Pool, place: u32, slab: *mut Slab) {
+    pub(crate) unsafe fn put_known(&mut self, pool: *mut Pool, state: *mut u8, slab: *mut Slab) {
         // SAFETY: the caller's promise.
         unsafe {
-            (*pool).put(place);
             (*slab).free += 1;
-            if !(*pool).listed || (*pool).is_empty() {
+            if (*pool).put(state) {
                 self.note_put(pool, slab);
             }
         }
@@ -389,9 +388,10 @@ impl<S: Slot> Heap<S> {
             if !(*pool).listed {
                 let owner = ThreadCache::shelves::<S>((*pool).owner);
                 (*owner.at((*pool).slab as usize)).list(pool);
+                (*pool).waited();
             }
             let full_grown = (*pool).ready == (*pool).count;
-            let others = (*slab).free - (*pool).free as usize;
+            let others = (*slab).free - (*pool).free() as usize;
             let enough = usize::from((*slab).magazine_most);
             if (*pool).is_empty() && full_grown && others >= enough && !(*pool).kept {
                 self.retire(pool, Leaving::Retained);

@@ -124,6 +124,8 @@ pub(crate) struct Heap<S> {
     pub(crate) max_pools: usize,
     pub(crate) max_chunks: usize,
     pub(crate) hints: Hints,
+    /// Whether the system gives huge pages, once that was asked.
+    pub(crate) gives_huge: Option<bool>,
     pub(crate) decay: Option<Duration>,
     slots: PhantomData<S>,
 }
@@ -179,6 +181,7 @@ impl<S: Slot> Heap<S> {
             max_pools: config.max_pools,
             max_chunks: config.max_chunks,
             hints: config.hints,
+            gives_huge: None,
             decay: config.decay,
             slots: PhantomData,
         }
@@ -352,7 +355,9 @@ impl<S: Slot> Heap<S> {
             return Err(AllocError::PoolLimit { slab: self.ladder.slabs()[index], pools });
         }
         let mut retained = self.take_retained(runs, least);
-        if retained.is_none() && self.gather(index, runs) {
+        if retained.is_none()
+            && let Some(runs) = self.gather(index, runs)
+        {
             retained = self.take_retained(runs, least);
         }
         let Taken { span, zero: fresh } = match retained {

@@ -17,9 +17,10 @@
 //!
 //! Pools are charged step by step, and a huge page becomes resident at once. So only a slab that
 //! has [`LEAST_SLAB`] bytes takes its further pools out of *units* of whole huge pages, which are
-//! charged in full: the arena retains what a pool leaves of one. A unit that is touched is
-//! resident, as its advice wants it; the advice is withdrawn where memory goes back to the
-//! system.
+//! charged in full: the arena retains what a pool leaves of one. A slab that is at least half of
+//! its arena's heap does so from [`LEAST_MAIN`] bytes on, one huge page at a time: hardly another
+//! slab has as much, so at most one such unit is not used. A unit that is touched is resident, as
+//! its advice wants it; the advice is withdrawn where memory goes back to the system.
 
 use mallocer_core::Hints;
 
@@ -35,21 +36,31 @@ const HUGE_PAGE: usize = 2 << 20;
 /// A slab with so many bytes takes units of huge pages: one of them is then a sixteenth of it.
 const LEAST_SLAB: usize = 16 * HUGE_PAGE;
 
+/// One that is most of its arena takes a huge page at a time from so many bytes on: its pools up
+/// to 1 MiB.
+const LEAST_MAIN: usize = HUGE_PAGE - HUGE_PAGE / 16;
+
 impl<S: Slot> Heap<S> {
-    /// Retains a unit of huge pages from which a pool of `runs` runs can be cut, if the slab at
-    /// `index` is large enough for it.
-    pub(crate) fn gather(&mut self, index: usize, runs: usize) -> bool {
-        let Some(reservation) = self.reservation() else { return false };
-        if self.slab(index).heap < LEAST_SLAB || reservation.is_strict() {
-            return false;
+    /// Retains a unit of huge pages from which the next pool of the slab at `index` can be cut, if
+    /// it is large enough for it; returns of how many runs, where `runs` are wanted.
+    pub(crate) fn gather(&mut self, index: usize, runs: usize) -> Option<usize> {
+        let reservation = self.reservation()?;
+        let slab_heap = self.slab(index).heap;
+        let large = slab_heap >= LEAST_SLAB;
+        let runs = if large { runs } else { runs.min(HUGE_PAGE / RUN) };
+        // Where there is a decay time, memory matters more.
+        let main = slab_heap >= LEAST_MAIN && slab_heap >= self.heap / 2 && self.decay.is_none();
+        if !(large || main) || reservation.is_strict() {
+            return None;
+        }
+        if !*self.gives_huge.get_or_insert_with(os::gives_huge_pages) {
+            return None;
         }
         let bytes = (runs * RUN).next_multiple_of(HUGE_PAGE);
-        if self.charge(bytes).is_err() {
-            return false;
-        }
+        self.charge(bytes).ok()?;
         let Some(taken) = reservation.take((bytes / RUN) as u32, HUGE_PAGE) else {
             self.refund(bytes);
-            return false;
+            return None;
         };
         self.runs += bytes / RUN;
         // SAFETY: the span is this arena's now, and in no use.
@@ -57,7 +68,7 @@ impl<S: Slot> Heap<S> {
             reservation.ask_huge(taken.span);
             self.leave(taken.span, true, Leaving::Retained);
         }
-        true
+        Some(runs)
     }
 
     /// Asks for huge pages from byte `from` on, up to byte `to`, of an extent at `start`, or
@@ -94,6 +105,7 @@ pub(crate) unsafe fn advise_within(start: *mut u8, from: usize, to: usize, huge:
 mod tests {
     extern crate std;
     use core::alloc::Layout;
+    use core::time::Duration;
     use std::fs;
 
     use mallocer_core::{Config, Hints, Mallocer};
@@ -145,7 +157,7 @@ mod tests {
 
     #[test]
     fn pools_of_a_large_slab_ask() {
-        if fs::metadata("/sys/kernel/mm/transparent_hugepage").is_err() {
+        if !crate::os::gives_huge_pages() {
             return;
         }
         let heap = Flist::open(&Config::default()).unwrap();
@@ -164,5 +176,36 @@ mod tests {
         // Its memory keeps the advice until it goes back to the system: no other test is to get
         // it, and find itself advised.
         core::mem::forget(heap);
+    }
+
+    #[test]
+    fn a_slab_that_is_most_of_its_arena_takes_a_huge_page_at_a_time() {
+        if !crate::os::gives_huge_pages() {
+            return;
+        }
+        // The most bytes of heap that nobody holds, as the slab grows to 12 MiB beside another
+        // that has `beside` chunks of 1 MiB.
+        let most_unused = |beside: usize, decay: Option<Duration>| {
+            let mut config = Config::default();
+            config.decay = decay;
+            let heap = Flist::open(&config).unwrap();
+            let layout = |size| Layout::from_size_align(size, 8).unwrap();
+            for _ in 0..beside {
+                heap.try_alloc(layout(1 << 20)).unwrap();
+            }
+            let mut most = 0;
+            for _ in 0..12 << 10 {
+                heap.try_alloc(layout(1 << 10)).unwrap();
+                let info = heap.info();
+                most = most.max(info.heap - info.alloc);
+            }
+            heap.check_invariants();
+            core::mem::forget(heap);
+            most
+        };
+        let unit = super::HUGE_PAGE - (256 << 10)..=super::HUGE_PAGE + (64 << 10);
+        assert!(unit.contains(&most_unused(0, None)));
+        assert!(most_unused(20, None) < 512 << 10);
+        assert!(most_unused(0, Some(Duration::from_secs(1000))) < 512 << 10);
     }
 }

@@ -49,7 +49,8 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the caller's promise; neighbours in the list are alive.
         unsafe {
             debug_assert!((*pool).is_empty());
-            let Pool { owner, states, charged, first_run, runs, stride, free, .. } = pool.read();
+            let free = (*pool).free();
+            let Pool { owner, states, charged, first_run, runs, stride, .. } = pool.read();
             let Pool { slab, prev, next, fresh, .. } = pool.read();
             (*ThreadCache::shelves::<S>(owner).at(slab as usize)).unlist(pool);
             let slab = self.slab(slab as usize);

@@ -7,6 +7,7 @@
 //! a limit on data), such a mapping is refused; then addresses are reserved without
 //! access, and commit and decommit change that: the *strict* mode.
 
+use core::ffi::CStr;
 use core::ptr::{self, NonNull};
 
 /// A reserved range of addresses.
@@ -125,6 +126,28 @@ pub(crate) unsafe fn advise_huge(start: *mut u8, bytes: usize, huge: bool) {
     let advice = if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE };
     // SAFETY: the range is ours; contents do not change.
     unsafe { libc::madvise(start.cast(), bytes, advice) };
+}
+
+/// Whether the system gives huge pages to those who ask for them. It may change its mind: then
+/// what was asked for is backed by OS pages.
+pub(crate) fn gives_huge_pages() -> bool {
+    const CHOICE: &CStr = c"/sys/kernel/mm/transparent_hugepage/enabled";
+    const NOBODY: &[u8] = b"[never]";
+    let mut text = [0_u8; 64];
+    // SAFETY: the calls read a name that ends in a zero byte, and write to `text` only.
+    let got = unsafe {
+        if refused() || libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) != 0 {
+            return false;
+        }
+        let file = libc::open(CHOICE.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if file < 0 {
+            return false;
+        }
+        let got = libc::read(file, text.as_mut_ptr().cast(), text.len());
+        libc::close(file);
+        got
+    };
+    got > 0 && !text.windows(NOBODY.len()).any(|word| word == NOBODY)
 }
 
 /// Bytes of address space that the process may have.

@@ -10,7 +10,7 @@
 //!   │ LIVE    │ FREE    │ CACHED  │ …     │ FREE …                   │
 //!                ▲ hint: no chunk below is FREE
 //!
-//! free = number of FREE chunks below ready
+//! free = number of FREE chunks below ready = ready − out
 //! ```
 //!
 //! so chunks come out in address order, cold chunks are not touched, and a stray
@@ -130,10 +130,11 @@ pub(crate) struct Pool {
     pub(crate) count: u32,
     /// Chunks that are charged.
     pub(crate) ready: u32,
-    /// Of those, how many are `FREE`.
-    pub(crate) free: u32,
-    /// No chunk below is `FREE`.
-    hint: u32,
+    /// After how many chunks more that come back there is something to do: the pool is empty,
+    /// or one that is not listed must be. See [`free`](Pool::free).
+    left: u32,
+    /// The state below which none is `FREE`.
+    hint: *mut u8,
     /// No chunk from here on was ever handed out.
     pub(crate) handed: u32,
     pub(crate) slab: u16,
@@ -175,8 +176,8 @@ impl Pool {
             runs,
             count,
             ready: 0,
-            free: 0,
-            hint: 0,
+            left: 0,
+            hint: states.as_ptr(),
             handed: 0,
             slab,
             listed: false,
@@ -198,17 +199,38 @@ impl Pool {
     /// No chunk below is free in the pool: after [`take`](Pool::take), the one behind the
     /// last that was taken.
     pub(crate) fn hint(&self) -> u32 {
-        self.hint
+        (self.hint.addr() - self.states.addr()) as u32
+    }
+
+    /// How many of the chunks that are ready are `FREE`.
+    ///
+    /// It is not kept, so that a chunk that comes back changes one number alone: `left`, the
+    /// chunks that are out. A pool that is not listed has none `FREE`, and waits for one.
+    #[inline(always)]
+    pub(crate) fn free(&self) -> u32 {
+        if self.listed { self.ready - self.left } else { 0 }
+    }
+
+    /// Says that the pool, which has no chunk left and is not listed, waits for one.
+    pub(crate) fn wait(&mut self) {
+        debug_assert!(!self.listed && self.left == self.count);
+        self.left = 1;
+    }
+
+    /// Says that the first chunk came back to a pool that is listed for it.
+    pub(crate) fn waited(&mut self) {
+        debug_assert!(self.listed && self.left == 0 && self.ready == self.count);
+        self.left = self.ready - 1;
     }
 
     /// Whether every chunk is free, here and not in a magazine.
     pub(crate) fn is_empty(&self) -> bool {
-        self.free == self.ready
+        self.free() == self.ready
     }
 
     /// Whether there is anything to take, now or after growing.
     pub(crate) fn has_room(&self) -> bool {
-        self.free > 0 || self.ready < self.count
+        self.free() > 0 || self.ready < self.count
     }
 
     /// Bytes that the next step charges: a 64th of `slab_heap`, so that what is
@@ -227,7 +249,6 @@ impl Pool {
         self.charged += bytes;
         let ready = ((self.charged / self.stride) as u32).min(self.count);
         debug_assert!(ready > self.ready);
-        self.free += ready - self.ready;
         self.ready = ready;
     }
 
@@ -238,10 +259,10 @@ impl Pool {
     ///
     /// `slots` has room for `wanted`.
     pub(crate) unsafe fn take<S: Slot>(&mut self, slots: *mut S, wanted: u32, out: u8) -> u32 {
-        let wanted = wanted.min(self.free);
-        let (mut taken, mut at) = (0, self.hint & !7);
+        let wanted = wanted.min(self.free());
+        let (mut taken, mut at) = (0, self.hint() & !7);
         while taken < wanted {
-            // SAFETY: at least one of the states from `at` below `ready` is FREE, since `free`
+            // SAFETY: at least one of the states from `at` below `ready` is FREE, since `free()`
             // counts them, and none is below `hint`; and where one is, eight may be read.
             let mut free = unsafe { free_of_eight(self.states.add(at as usize)) };
             while free != 0 && taken < wanted {
@@ -253,29 +274,35 @@ impl Pool {
                     state.write(out);
                     let chunk = self.start.add(place as usize * self.stride);
                     slots.add((wanted - 1 - taken) as usize).write(S::new(chunk, state));
+                    self.hint = state.add(1);
                 }
-                self.hint = place + 1;
                 taken += 1;
                 free &= free - 1;
             }
             at += 8;
         }
-        self.free -= wanted;
+        self.left += wanted;
         wanted
     }
 
-    /// Takes the chunk at `index` back.
+    /// Takes back the chunk with this state byte; `true` if the pool must be listed now, or is
+    /// empty.
     ///
     /// # Safety
     ///
-    /// There is such a chunk, and it is not in the pool.
-    #[inline]
-    pub(crate) unsafe fn put(&mut self, index: u32) {
-        // SAFETY: a pool has a state byte for each chunk.
-        unsafe { self.states.add(index as usize).write(FREE) };
-        self.hint = self.hint.min(index);
-        self.free += 1;
-        debug_assert!(self.free <= self.ready);
+    /// The state is that of a chunk of the pool, which is not in it.
+    #[inline(always)]
+    pub(crate) unsafe fn put(&mut self, state: *mut u8) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { state.write(FREE) };
+        // Chunks in a row are all above the first, or each below the one before: a branch
+        // knows, and does not wait for the hint that was written last.
+        if state < self.hint {
+            self.hint = state;
+        }
+        debug_assert!(self.left > 0);
+        self.left -= 1;
+        self.left == 0
     }
 
     /// Checks the equations of the module against the state bytes.
@@ -284,9 +311,10 @@ impl Pool {
         // SAFETY: a pool has `count` state bytes.
         let states = unsafe { core::slice::from_raw_parts(self.states, self.count as usize) };
         let (ready, later) = states.split_at(self.ready as usize);
-        assert_eq!(ready.iter().filter(|&&state| state == FREE).count(), self.free as usize);
+        assert_eq!(ready.iter().filter(|&&state| state == FREE).count(), self.free() as usize);
+        assert!(self.listed || self.left == 1 && self.ready == self.count);
         assert!(later.iter().all(|&state| state == FREE));
-        assert!(states[..self.hint as usize].iter().all(|&state| state != FREE));
+        assert!(states[..self.hint() as usize].iter().all(|&state| state != FREE));
         assert!(self.charged <= self.span_bytes());
         assert!(self.ready as usize * self.stride <= self.charged);
     }
@@ -383,11 +411,12 @@ mod tests {
         let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
         let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
         let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682, ptr::null_mut());
+        pool.listed = true;
         let mut slots = [Marked::new(ptr::null_mut(), ptr::null_mut()); 64];
         let mut all = vec![];
         loop {
             pool.check_invariants();
-            if pool.free == 0 {
+            if pool.free() == 0 {
                 if pool.ready == pool.count {
                     break;
                 }
@@ -405,7 +434,7 @@ mod tests {
         let mut lowest = usize::MAX;
         for slot in all.iter().step_by(3).chain(all.iter().skip(1).step_by(3)) {
             // SAFETY: taken above.
-            unsafe { pool.put(slot.state.offset_from(pool.states) as u32) };
+            assert!(!unsafe { pool.put(slot.state) });
             lowest = lowest.min(slot.chunk.addr());
             pool.check_invariants();
         }

@@ -108,7 +108,7 @@ impl<S: Slot> Heap<S> {
             let shelf = ThreadCache::shelves::<S>(from).at(index);
             while got < wanted {
                 let mut pool = (*shelf).listed;
-                if pool.is_null() || (*pool).free == 0 {
+                if pool.is_null() || (*pool).free() == 0 {
                     // Not for the sake of a full batch.
                     if got > 0 {
                         break;
@@ -124,6 +124,7 @@ impl<S: Slot> Heap<S> {
                 if !(*pool).has_room() {
                     let owner = ThreadCache::shelves::<S>((*pool).owner);
                     (*owner.at(index)).unlist(pool);
+                    (*pool).wait();
                 }
             }
         }
@@ -147,7 +148,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let pool = (*ThreadCache::shelves::<S>(from).at(index)).listed;
             !pool.is_null()
-                && (*pool).free >= wanted
+                && (*pool).free() >= wanted
                 && self.take_chunks(cache, index, slots, wanted) == Ok(wanted)
         }
     }
@@ -247,7 +248,7 @@ impl<S: Slot> Heap<S> {
             if pool.is_null() {
                 pool = self.new_pool(from, index)?;
             }
-            if (*pool).free == 0 {
+            if (*pool).free() == 0 {
                 self.grow_pool(pool)?;
             }
             Ok(pool)
@@ -274,11 +275,11 @@ impl<S: Slot> Heap<S> {
                 let left = (*other).is_left();
                 if other != cache && (left || much) {
                     let mut pool = (*ThreadCache::shelves::<S>(other).at(index)).listed;
-                    while !pool.is_null() && (*pool).free == 0 {
+                    while !pool.is_null() && (*pool).free() == 0 {
                         pool = (*pool).next_listed;
                     }
                     if !pool.is_null() {
-                        if left || (*pool).free > (*pool).ready / 2 {
+                        if left || (*pool).free() > (*pool).ready / 2 {
                             self.adopt(pool, cache);
                         }
                         return pool;

@@ -192,7 +192,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let mut pool = self.pools;
             while let Some(one) = pool.as_ref() {
-                let out = (one.ready - one.free) as usize;
+                let out = (one.ready - one.free()) as usize;
                 visit(Block {
                     kind: BlockKind::Pool,
                     start: one.start.addr(),

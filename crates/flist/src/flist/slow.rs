@@ -10,9 +10,9 @@ use mallocer_core::{AllocError, Mallocer, Misuse};
 
 use super::Flist;
 use crate::descriptor::Descriptor;
-use crate::heap::{Heap, Route, back};
+use crate::heap::{Heap, LARGEST_SHELVED, Route, back};
 use crate::misuse;
-use crate::place::CHECKED;
+use crate::place::{CHECKED, Found};
 use crate::pool::{CACHED, Marked, locate};
 
 /// There is no live chunk of this arena at an address.
@@ -38,13 +38,13 @@ impl Flist {
                 return self.push_slow(descriptor, chunk, state);
             }
             let slab = self.slabs.get().sub(index);
-            let place = if CHECKED {
-                state.offset_from((*descriptor).states) as u32
+            let state = if CHECKED {
+                state
             } else {
                 let distance = chunk.addr() - (*descriptor).start.addr();
-                locate(distance, (*descriptor).reciprocal).0 as u32
+                (*descriptor).states.add(locate(distance, (*descriptor).reciprocal).0)
             };
-            self.heap().put_known(pool, place, slab);
+            self.heap().put_known(pool, state, slab);
         }
     }
 
@@ -186,28 +186,31 @@ impl Flist {
     }
 
     /// Reallocates the live chunk at `address`.
+    ///
+    /// A chunk of a pool stays if its slab is the one that serves the new size; nothing else
+    /// needs to be known of it.
     pub(super) fn realloc(
         &self,
         address: usize,
         layout: Layout,
     ) -> Result<Result<NonNull<[u8]>, AllocError>, NotLive> {
         let found = self.find(address).ok_or(NotLive)?;
-        // SAFETY: the address is that of a live chunk.
-        let chunk = unsafe { NonNull::new_unchecked(found.chunk) };
-        if let Some(len) = self.resize(address, layout.size(), layout.align())? {
-            return Ok(Ok(NonNull::slice_from_raw_parts(chunk, len)));
-        }
-        // SAFETY: called from outside; the heap calls nothing back. The chunk is live.
-        unsafe {
-            let heap = self.heap();
-            if (*found.descriptor).pool.is_null()
-                && let Some(extent) =
-                    heap.move_extent(self.cache(), found.descriptor, layout.size(), layout.align())
-            {
-                return Ok(Ok(NonNull::slice_from_raw_parts(extent.start, extent.bytes)));
+        // SAFETY: the descriptor is that of a live chunk; the lookup table lives as long as the
+        // heap's ladder.
+        let (pooled, slab, old_len, lookup) = unsafe {
+            let one = &*found.descriptor;
+            (!one.pool.is_null(), one.slab as usize, one.chunk_len(), &*self.front.lookup)
+        };
+        let near = layout.align() <= self.front.alignment && layout.size() <= LARGEST_SHELVED;
+        if !(pooled && near) {
+            if let Some(chunk) = self.realloc_in_place(found, layout) {
+                return Ok(Ok(chunk));
             }
+        } else if lookup.first_at_least(layout.size()) == slab {
+            // SAFETY: the address is that of a live chunk.
+            let chunk = unsafe { NonNull::new_unchecked(found.chunk) };
+            return Ok(Ok(NonNull::slice_from_raw_parts(chunk, old_len)));
         }
-        let old_len = self.len_of(address).ok_or(NotLive)?;
         let new = match self.try_alloc(layout) {
             Ok(new) => new,
             Err(error) => return Ok(Err(error)),
@@ -215,9 +218,29 @@ impl Flist {
         // SAFETY: both chunks are live, do not overlap, and have that many bytes.
         unsafe {
             let bytes = old_len.min(layout.size());
-            new.cast::<u8>().copy_from_nonoverlapping(chunk, bytes);
+            new.cast::<u8>().as_ptr().copy_from_nonoverlapping(found.chunk, bytes);
         }
         self.push(found);
         Ok(Ok(new))
+    }
+
+    /// The live chunk with as much as `layout` says, without a copy of its bytes: where it is, or
+    /// an extent by moving its OS pages.
+    #[inline(never)]
+    fn realloc_in_place(&self, found: Found, layout: Layout) -> Option<NonNull<[u8]>> {
+        // SAFETY: called from outside; the heap calls nothing back. The chunk is live.
+        unsafe {
+            let heap = self.heap();
+            if let Some(len) = found.resize(heap, layout.size(), layout.align()) {
+                let chunk = NonNull::new_unchecked(found.chunk);
+                return Some(NonNull::slice_from_raw_parts(chunk, len));
+            }
+            if !(*found.descriptor).pool.is_null() {
+                return None;
+            }
+            let (size, align) = (layout.size(), layout.align());
+            let extent = heap.move_extent(self.cache(), found.descriptor, size, align)?;
+            Some(NonNull::slice_from_raw_parts(extent.start, extent.bytes))
+        }
     }
 }
