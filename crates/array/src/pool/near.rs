@@ -42,8 +42,8 @@ use crate::source::Source;
 
 /// The most bytes of a block: a pair of cache lines, which several processors fetch together.
 const LARGEST_BLOCK: usize = 128;
-/// The most slots of a block: five, in 128 bytes, make a tree of nodes of 24 bytes no faster, and
-/// larger by an eighth.
+/// The most slots of a block: with five, in 128 bytes, a tree of nodes of 24 bytes takes the same
+/// time and more memory.
 const MOST_SLOTS: usize = 4;
 /// Where a segment has its map.
 const MAP: usize = size_of::<Group>();
