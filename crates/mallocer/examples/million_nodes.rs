@@ -2,13 +2,12 @@
 //!
 //! Nodes are made and dropped one by one, in any order. In a `Pool` each is one slot, freed
 //! by a push on a list, and the whole tree's memory goes at once with its arena; a handle is
-//! used like a `Box`, so the code of the tree is the same for both. In a pool that is made for
-//! it, a node is placed near to the one that leads to it, so that a walk misses the cache less.
+//! used like a `Box`, so the code of the tree is the same for both.
 
 use std::ops::DerefMut;
 use std::time::Instant;
 
-use mallocer::array::{In, Near, Placing, Pool, Pooled, Source};
+use mallocer::array::{In, Pool, Pooled, Source};
 use mallocer::{Arena, BuildError, Flist};
 
 const NODES: u64 = 1_000_000;
@@ -21,8 +20,8 @@ struct Node<P> {
 }
 
 struct Boxed(Node<Box<Boxed>>);
-struct InPool<'p, S: Source, R: Placing>(Node<Handle<'p, S, R>>);
-type Handle<'p, S, R> = Pooled<'p, InPool<'p, S, R>, S, R>;
+struct InPool<'p, S: Source>(Node<Handle<'p, S>>);
+type Handle<'p, S> = Pooled<'p, InPool<'p, S>, S>;
 
 trait Holds<P> {
     fn node(&mut self) -> &mut Node<P>;
@@ -34,8 +33,8 @@ impl Holds<Box<Boxed>> for Boxed {
     }
 }
 
-impl<'p, S: Source, R: Placing> Holds<Handle<'p, S, R>> for InPool<'p, S, R> {
-    fn node(&mut self) -> &mut Node<Handle<'p, S, R>> {
+impl<'p, S: Source> Holds<Handle<'p, S>> for InPool<'p, S> {
+    fn node(&mut self) -> &mut Node<Handle<'p, S>> {
         &mut self.0
     }
 }
@@ -75,53 +74,40 @@ fn delete<P: DerefMut<Target: Holds<P>>>(link: &mut Option<P>) {
     };
 }
 
-/// Makes a tree, replaces half of its nodes, and drops it; returns nodes made. A node is told
-/// where the link lies that is going to lead to it.
-fn work<P: DerefMut<Target: Holds<P>>>(make: impl Fn(*const Option<P>, u64) -> P) -> u64 {
+/// Makes a tree, replaces half of its nodes, and drops it; returns nodes made.
+fn work<P: DerefMut<Target: Holds<P>>>(make: impl Fn(u64) -> P) -> u64 {
     let key = |number: u64| (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut root = None;
     for number in 0..NODES {
-        let link = find(&mut root, key(number));
-        *link = Some(make(link, key(number)));
+        *find(&mut root, key(number)) = Some(make(key(number)));
     }
     for number in 0..NODES / 2 {
         delete(find(&mut root, key(number * 2)));
         let new = key(NODES + number);
-        let link = find(&mut root, new);
-        *link = Some(make(link, new));
+        *find(&mut root, new) = Some(make(new));
     }
     NODES + NODES / 2
 }
 
 fn main() -> Result<(), BuildError> {
     let began = Instant::now();
-    let made = work(|_, key| Box::new(Boxed(Node { key, left: None, right: None })));
+    let made = work(|key| Box::new(Boxed(Node { key, left: None, right: None })));
     println!("{made} nodes in boxes, by the program's allocator: {:?}", began.elapsed());
 
     let arena = Arena::<Flist>::builder().capacity(1 << 30).build()?;
     let began = Instant::now();
     let pool = Pool::new_in(In::from(&arena));
-    let made = work(|_, key| pool.insert(InPool(Node { key, left: None, right: None })));
+    let made = work(|key| pool.insert(InPool(Node { key, left: None, right: None })));
     println!("{made} nodes in a pool: {:?}", began.elapsed());
-    report(&arena);
-    assert!(pool.is_empty());
-
-    let arena = Arena::<Flist>::builder().capacity(1 << 30).build()?;
-    let began = Instant::now();
-    let pool = Pool::near_in(In::from(&arena));
-    let made =
-        work(|link, key| pool.insert_near(link, InPool(Node { key, left: None, right: None })));
     println!(
-        "{made} nodes in a pool, each near to the one that leads to it: {:?}",
-        began.elapsed()
+        "  {:.2} bytes of memory for each of {NODES}",
+        arena.info().heap as f64 / NODES as f64
     );
-    report(&arena);
-    let handle = size_of::<Handle<In<Flist>, Near>>();
-    println!("a node is {} bytes, a handle {handle}", size_of::<Boxed>());
+    println!(
+        "  a node is {} bytes, a handle {}",
+        size_of::<Boxed>(),
+        size_of::<Handle<In<Flist>>>()
+    );
+    assert!(pool.is_empty());
     Ok(())
-}
-
-fn report(arena: &Arena<Flist>) {
-    let each = arena.info().heap as f64 / NODES as f64;
-    println!("  {each:.2} bytes of memory for each of {NODES}");
 }

@@ -108,6 +108,7 @@ impl<T, S: Source> Pool<T, S, Near> {
     ///
     /// It is for structures that are walked through by links, and are larger than the cache.
     /// What a walk saves costs memory: up to twice as much, for trees that are filled at random.
+    /// Where values are visited in the order in which they were made, [`Pool::new_in`] is better.
     ///
     /// # Examples
     ///
