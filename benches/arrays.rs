@@ -53,7 +53,7 @@ macro_rules! std_on {
                         &mut self.0
                     }
                 }
-                structures::tree(&mut vec![0; NODES], |key| {
+                structures::tree(&mut vec![0; NODES], |_, key| {
                     collections::Box::new_in(BoxNode(Node::new(key)), Std::default())
                 });
             },
@@ -80,7 +80,7 @@ macro_rules! ours {
             tree: || {
                 let $arena = arena();
                 let mut keys = Array::from_iter_in(repeat_n(0, NODES), $source);
-                structures::tree_in_pool(&mut keys, $source);
+                structures::tree_near(&mut keys, $source);
             },
         }
     };

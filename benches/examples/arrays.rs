@@ -15,8 +15,9 @@
 //! most; its part of the best `std` is the median over the rounds of the part in each, of the
 //! library whose median is the least. System time and page faults say where the difference
 //! between rounds comes from. Memory is the peak of resident bytes, less what the process had
-//! before. The arena has the hint `HOT` for the tree. A `Vec`, `String` or `Box` is the standard library's, on a global allocator
-//! that asks one predicted branch for which library it is to be.
+//! before. The arena has the hint `HOT` for the tree; `near` is a pool in which a node goes
+//! beside the one that leads to it. A `Vec`, `String` or `Box` is the standard library's, on a
+//! global allocator that asks one predicted branch for which library it is to be.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::env;
@@ -117,14 +118,18 @@ static GLOBAL: Chosen = Chosen;
 
 /// Who runs a job: `Vec` and its like on a library, or ours in a place; and whether it is a
 /// peer.
-const SUBJECTS: [(&str, &str, bool); 6] = [
+const SUBJECTS: [(&str, &str, bool); 8] = [
     ("std, glibc", "glibc", true),
     ("std, jemalloc", "jemalloc", true),
     ("std, mimalloc", "mimalloc", true),
     ("std, flist", "flist", false),
     ("ours, flist arena", "arena", false),
     ("ours, flist global", "global", false),
+    ("near, flist arena", "near-arena", false),
+    ("near, flist global", "near-global", false),
 ];
+/// The last ones place nodes near to others, which only the tree has.
+const NEAR: usize = 2;
 
 const JOBS: [&str; 3] = ["push", "texts", "tree"];
 
@@ -141,11 +146,12 @@ fn main() {
 
 /// Runs a job by each subject in turns, and prints a line for each.
 fn compare(job: &str, rounds: usize) {
+    let subjects = &SUBJECTS[..SUBJECTS.len() - if job == "tree" { 0 } else { NEAR }];
     let mut figures = SUBJECTS.map(|_| Vec::new());
     for round in 0..rounds {
-        for turn in 0..SUBJECTS.len() {
-            let subject = (round + turn) % SUBJECTS.len();
-            figures[subject].push(run(job, SUBJECTS[subject].1));
+        for turn in 0..subjects.len() {
+            let subject = (round + turn) % subjects.len();
+            figures[subject].push(run(job, subjects[subject].1));
         }
     }
     let figure = |subject: usize, which: usize| {
@@ -153,15 +159,15 @@ fn compare(job: &str, rounds: usize) {
         all.sort_by(f64::total_cmp);
         (all[all.len() / 2], all[0], all[all.len() - 1])
     };
-    let best = (0..SUBJECTS.len())
-        .filter(|&subject| SUBJECTS[subject].2)
+    let best = (0..subjects.len())
+        .filter(|&subject| subjects[subject].2)
         .min_by(|&one, &other| figure(one, 0).0.total_cmp(&figure(other, 0).0))
         .expect("there are peers");
     println!(
         "{job:<20} {:>8} {:>8} {:>8} {:>6} {:>7} {:>8} {:>9} {:>9}",
         "ms", "least", "most", "part", "sys ms", "faults", "peak MB", "copied MB"
     );
-    for (subject, (name, ..)) in SUBJECTS.iter().enumerate() {
+    for (subject, (name, ..)) in subjects.iter().enumerate() {
         let rounds = figures[subject].iter().zip(&figures[best]);
         let mut parts: Vec<f64> = rounds.map(|(one, best)| one[0] / best[0]).collect();
         parts.sort_by(f64::total_cmp);
@@ -208,6 +214,8 @@ fn measure(job: &str, subject: &str) {
         ("texts", _) => texts(String::new, String::push_str),
         ("tree", "arena") => tree_pool(In::from(&arena)),
         ("tree", "global") => tree_pool(global::Flist),
+        ("tree", "near-arena") => tree_near(In::from(&arena)),
+        ("tree", "near-global") => tree_near(global::Flist),
         ("tree", _) => tree_box(),
         _ => panic!("{job} is none of {JOBS:?}"),
     };
@@ -286,12 +294,18 @@ impl IsNode<Box<BoxNode>> for BoxNode {
 }
 
 fn tree_box() -> usize {
-    structures::tree(&mut vec![0; NODES], |key| Box::new(BoxNode(Node::new(key))));
+    structures::tree(&mut vec![0; NODES], |_, key| Box::new(BoxNode(Node::new(key))));
     0
 }
 
 fn tree_pool<S: Source>(source: S) -> usize {
     let mut keys = Array::from_iter_in(repeat_n(0, NODES), source);
     structures::tree_in_pool(&mut keys, source);
+    0
+}
+
+fn tree_near<S: Source>(source: S) -> usize {
+    let mut keys = Array::from_iter_in(repeat_n(0, NODES), source);
+    structures::tree_near(&mut keys, source);
     0
 }

@@ -10,7 +10,7 @@ use std::ops::DerefMut;
 use std::ptr::{self, NonNull};
 
 use allocator_api2::alloc::{AllocError, Allocator};
-use mallocer::array::{Pool, Pooled, Source};
+use mallocer::array::{Placing, Pool, Pooled, Source};
 
 /// How often a piece is appended to each text.
 pub const PIECES: usize = 8;
@@ -49,20 +49,28 @@ pub trait IsNode<P> {
     fn node(&mut self) -> &mut Node<P>;
 }
 
-/// A node in a [`Pool`].
-pub struct PoolNode<'p, S: Source>(Node<Pooled<'p, PoolNode<'p, S>, S>>);
+/// A node in a [`Pool`] that places by the rule `R`.
+pub struct PoolNode<'p, S: Source, R: Placing>(Node<Pooled<'p, PoolNode<'p, S, R>, S, R>>);
 
-impl<'p, S: Source> IsNode<Pooled<'p, PoolNode<'p, S>, S>> for PoolNode<'p, S> {
+impl<'p, S: Source, R: Placing> IsNode<Pooled<'p, PoolNode<'p, S, R>, S, R>>
+    for PoolNode<'p, S, R>
+{
     #[inline(always)]
-    fn node(&mut self) -> &mut Node<Pooled<'p, PoolNode<'p, S>, S>> {
+    fn node(&mut self) -> &mut Node<Pooled<'p, PoolNode<'p, S, R>, S, R>> {
         &mut self.0
     }
 }
 
-/// The job [`tree`] with nodes in a pool.
+/// The job [`tree`] with nodes in a pool, wherever there is a slot.
 pub fn tree_in_pool<S: Source>(keys: &mut [u64], source: S) {
     let pool = Pool::new_in(source);
-    tree(keys, |key| pool.insert(PoolNode(Node::new(key))));
+    tree(keys, |_, key| pool.insert(PoolNode(Node::new(key))));
+}
+
+/// The job [`tree`] with nodes in a pool, each near to the one that leads to it.
+pub fn tree_near<S: Source>(keys: &mut [u64], source: S) {
+    let pool = Pool::near_in(source);
+    tree(keys, |link, key| pool.insert_near(link, PoolNode(Node::new(key))));
 }
 
 /// The link that leads to `key`, or where it would be.
@@ -98,8 +106,12 @@ fn delete<P: DerefMut<Target: IsNode<P>>>(link: &mut Option<P>) {
 }
 
 /// Makes a tree of a node for each of `keys`, which are random, then as many times drops a
-/// random node and makes another, then drops the tree.
-pub fn tree<P: DerefMut<Target: IsNode<P>>>(keys: &mut [u64], make: impl Fn(u64) -> P) {
+/// random node and makes another, then drops the tree. Where the link lies that is going to lead
+/// to a node is told to who makes it.
+pub fn tree<P: DerefMut<Target: IsNode<P>>>(
+    keys: &mut [u64],
+    make: impl Fn(*const Option<P>, u64) -> P,
+) {
     let mut random = 1u64;
     let mut key = || {
         random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -110,13 +122,15 @@ pub fn tree<P: DerefMut<Target: IsNode<P>>>(keys: &mut [u64], make: impl Fn(u64)
     for place in &mut *keys {
         let key = key();
         *place = key;
-        *find(&mut root, key) = Some(make(key));
+        let link = find(&mut root, key);
+        *link = Some(make(link, key));
     }
     for _ in 0..keys.len() {
         let (new, which) = (key(), key() as usize % keys.len());
         let old = std::mem::replace(&mut keys[which], new);
         delete(find(&mut root, old));
-        *find(&mut root, new) = Some(make(new));
+        let link = find(&mut root, new);
+        *link = Some(make(link, new));
     }
 }
 

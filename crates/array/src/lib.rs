@@ -61,7 +61,7 @@ mod traits;
 pub use array::Array;
 pub use drain::{Drain, Splice};
 pub use iter::IntoIter;
-pub use pool::{Key, KeyedPool, Pool, Pooled};
+pub use pool::{Anywhere, Key, KeyedPool, Near, Placing, Pool, Pooled};
 pub use raw::ReserveError;
 pub use source::{In, Source, With};
 pub use text::{Characters, Text};

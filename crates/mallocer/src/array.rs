@@ -34,7 +34,8 @@
 use mallocer_core::{Locate, Mallocer};
 
 pub use mallocer_array::{
-    Characters, Drain, In, IntoIter, Key, Pooled, ReserveError, Source, Splice, With,
+    Anywhere, Characters, Drain, In, IntoIter, Key, Near, Placing, Pooled, ReserveError, Source,
+    Splice, With,
 };
 
 use crate::arena::{Arena, SharedArena};
@@ -66,7 +67,7 @@ pub type Text<S = Preferred> = mallocer_array::Text<S>;
 /// Many values of one type: [`mallocer_array::Pool`], on a heap of the process unless it is
 /// said where.
 #[cfg(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc"))]
-pub type Pool<T, S = Preferred> = mallocer_array::Pool<T, S>;
+pub type Pool<T, S = Preferred, R = Anywhere> = mallocer_array::Pool<T, S, R>;
 /// The same by keys that are checked: [`mallocer_array::KeyedPool`].
 #[cfg(any(feature = "flist", feature = "malloc", feature = "jemalloc", feature = "mimalloc"))]
 pub type KeyedPool<T, S = Preferred> = mallocer_array::KeyedPool<T, S>;

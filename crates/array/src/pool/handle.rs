@@ -8,17 +8,17 @@ use core::mem::{self, ManuallyDrop};
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
-use super::{Free, Pool, Slots};
+use super::{Anywhere, Free, Placing, Pool, Slots, near};
 use crate::source::Source;
 
 /// A value in a [`Pool`], which it owns: what a `Box` is, in one word as well.
-pub struct Pooled<'p, T, S: Source> {
+pub struct Pooled<'p, T, S: Source, R: Placing = Anywhere> {
     slot: NonNull<T>,
     /// Owns the value, and borrows the pool.
-    pool: PhantomData<(T, &'p Pool<T, S>)>,
+    pool: PhantomData<(T, &'p Pool<T, S, R>)>,
 }
 
-impl<'p, T, S: Source> Pooled<'p, T, S> {
+impl<'p, T, S: Source, R: Placing> Pooled<'p, T, S, R> {
     /// Puts `value` into a slot that is nobody's.
     #[inline(always)]
     pub(super) fn fill(slot: NonNull<T>, value: T) -> Self {
@@ -33,7 +33,7 @@ impl<'p, T, S: Source> Pooled<'p, T, S> {
         // SAFETY: the value is moved out once, and its slot is used by nobody.
         unsafe {
             let value = handle.slot.read();
-            free(handle.slot);
+            free::<T, R>(handle.slot);
             value
         }
     }
@@ -52,24 +52,28 @@ impl<'p, T, S: Source> Pooled<'p, T, S> {
     }
 }
 
-/// Puts a slot on the list of free ones.
+/// Puts a slot on the list of free ones, or makes it free in its block.
 ///
 /// # Safety
 ///
 /// Its pool is alive, and nobody uses it any more.
 #[inline(always)]
-unsafe fn free<T>(slot: NonNull<T>) {
+unsafe fn free<T, R: Placing>(slot: NonNull<T>) {
     // SAFETY: a slot's segment leads to its pool's control block, and a slot has room for
     // a link.
     unsafe {
-        let control = Slots::segment(slot).as_ref().home.as_ref();
-        slot.cast::<Free>().write(Free { next: control.free.get() });
-        control.free.set(slot.as_ptr().cast());
+        let control = Slots::<T, R>::segment(slot).as_ref().home.as_ref();
+        if R::NEAR {
+            near::free::<T, R>(control, slot);
+        } else {
+            slot.cast::<Free>().write(Free { next: control.free.get() });
+            control.free.set(slot.as_ptr().cast());
+        }
         control.live.set(control.live.get() - 1);
     }
 }
 
-impl<T, S: Source> Deref for Pooled<'_, T, S> {
+impl<T, S: Source, R: Placing> Deref for Pooled<'_, T, S, R> {
     type Target = T;
 
     #[inline(always)]
@@ -79,7 +83,7 @@ impl<T, S: Source> Deref for Pooled<'_, T, S> {
     }
 }
 
-impl<T, S: Source> DerefMut for Pooled<'_, T, S> {
+impl<T, S: Source, R: Placing> DerefMut for Pooled<'_, T, S, R> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as above.
@@ -87,21 +91,21 @@ impl<T, S: Source> DerefMut for Pooled<'_, T, S> {
     }
 }
 
-impl<T, S: Source> Drop for Pooled<'_, T, S> {
+impl<T, S: Source, R: Placing> Drop for Pooled<'_, T, S, R> {
     #[inline]
     fn drop(&mut self) {
         /// Frees the slot, also if the value's drop panics.
-        struct Slot<T>(NonNull<T>);
+        struct Slot<T, R: Placing>(NonNull<T>, PhantomData<R>);
 
-        impl<T> Drop for Slot<T> {
+        impl<T, R: Placing> Drop for Slot<T, R> {
             #[inline(always)]
             fn drop(&mut self) {
                 // SAFETY: the handle has borrowed the pool, and its value is gone.
-                unsafe { free(self.0) };
+                unsafe { free::<T, R>(self.0) };
             }
         }
 
-        let _slot = Slot(self.slot);
+        let _slot = Slot::<T, R>(self.slot, PhantomData);
         if mem::needs_drop::<T>() {
             // SAFETY: the value is this handle's, which nobody uses any more.
             unsafe { self.slot.drop_in_place() };
@@ -109,51 +113,51 @@ impl<T, S: Source> Drop for Pooled<'_, T, S> {
     }
 }
 
-impl<T: fmt::Debug, S: Source> fmt::Debug for Pooled<'_, T, S> {
+impl<T: fmt::Debug, S: Source, R: Placing> fmt::Debug for Pooled<'_, T, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
 }
 
-impl<T: PartialEq, S: Source> PartialEq for Pooled<'_, T, S> {
+impl<T: PartialEq, S: Source, R: Placing> PartialEq for Pooled<'_, T, S, R> {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl<T: Eq, S: Source> Eq for Pooled<'_, T, S> {}
+impl<T: Eq, S: Source, R: Placing> Eq for Pooled<'_, T, S, R> {}
 
-impl<T: PartialOrd, S: Source> PartialOrd for Pooled<'_, T, S> {
+impl<T: PartialOrd, S: Source, R: Placing> PartialOrd for Pooled<'_, T, S, R> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         (**self).partial_cmp(&**other)
     }
 }
 
-impl<T: Ord, S: Source> Ord for Pooled<'_, T, S> {
+impl<T: Ord, S: Source, R: Placing> Ord for Pooled<'_, T, S, R> {
     fn cmp(&self, other: &Self) -> Ordering {
         (**self).cmp(&**other)
     }
 }
 
-impl<T: Hash, S: Source> Hash for Pooled<'_, T, S> {
+impl<T: Hash, S: Source, R: Placing> Hash for Pooled<'_, T, S, R> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (**self).hash(state);
     }
 }
 
-impl<T: fmt::Display, S: Source> fmt::Display for Pooled<'_, T, S> {
+impl<T: fmt::Display, S: Source, R: Placing> fmt::Display for Pooled<'_, T, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }
 }
 
-impl<T, S: Source> AsRef<T> for Pooled<'_, T, S> {
+impl<T, S: Source, R: Placing> AsRef<T> for Pooled<'_, T, S, R> {
     fn as_ref(&self) -> &T {
         self
     }
 }
 
-impl<T, S: Source> AsMut<T> for Pooled<'_, T, S> {
+impl<T, S: Source, R: Placing> AsMut<T> for Pooled<'_, T, S, R> {
     fn as_mut(&mut self) -> &mut T {
         self
     }

@@ -17,10 +17,14 @@
 //!
 //! Groups grow with the pool, from one segment to 2 MiB, which is a huge page where the
 //! system gives them.
+//!
+//! That is a pool whose rule is [`Anywhere`]. In one whose rule is [`Near`], what is taken and
+//! freed is a block of a few slots, and a slot is taken in its neighbour's block: see `near`.
 
 mod handle;
 mod keyed;
 mod live;
+mod near;
 
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -30,10 +34,12 @@ use core::ptr::{self, NonNull};
 
 use mallocer_core::{AllocError, Ambient, Chunks, MAX_CAPACITY};
 
+use self::near::Regions;
 use crate::source::Source;
 
 pub use handle::Pooled;
 pub use keyed::{Key, KeyedPool};
+pub use near::{Anywhere, Near, Placing};
 
 /// The most bytes that a group has, unless one segment, or what the pool was made for,
 /// needs more.
@@ -86,10 +92,10 @@ const LEAST_SEGMENT: usize = 16 << 10;
 /// }
 /// assert_eq!(*handle, 7);
 /// ```
-pub struct Pool<T, S: Source> {
+pub struct Pool<T, S: Source, R: Placing = Anywhere> {
     memory: Memory<S>,
     /// Values are not dropped by the pool, so it may be borrowed by its own values.
-    holds: PhantomData<*mut T>,
+    holds: PhantomData<(*mut T, R)>,
 }
 
 /// The groups of a pool. It does not know of what type its slots are, and so does not touch
@@ -101,9 +107,9 @@ struct Memory<S: Source> {
 
 /// What segments lead to. In a chunk of its own: it stays where it is if the pool moves.
 struct Control {
-    /// The slot that was freed last; null if none is free.
+    /// The slot that was freed last; null if none is free. Of blocks, one that is all free.
     free: Cell<*mut Free>,
-    /// The first slot that was never used, and the end of its segment.
+    /// The first slot or block that was never used, and the end of its segment.
     fresh: Cell<*mut u8>,
     fresh_end: Cell<*mut u8>,
     /// The end of the newest group: its segments behind `fresh_end` were never used.
@@ -112,6 +118,10 @@ struct Control {
     group: Cell<*mut Group>,
     /// Values in slots.
     live: Cell<usize>,
+    /// Of a pool of blocks: where [`Pool::insert`] began a block last, or null.
+    recent: Cell<*mut u8>,
+    /// Of a pool of blocks: where its groups lie.
+    regions: Regions,
 }
 
 /// A slot that is free.
@@ -152,22 +162,50 @@ impl Control {
             group_end: Cell::new(ptr::null_mut()),
             group: Cell::new(ptr::null_mut()),
             live: Cell::new(0),
+            recent: Cell::new(ptr::null_mut()),
+            regions: Regions::empty(),
         }
     }
 }
 
-/// Where slots of `T` lie.
-struct Slots<T>(PhantomData<T>);
+/// Where slots of `T` lie, in blocks as the rule `R` has them.
+struct Slots<T, R>(PhantomData<(T, R)>);
 
-impl<T> Slots<T> {
+impl<T, R: Placing> Slots<T, R> {
     const ALIGN: usize = max(align_of::<T>(), align_of::<Free>());
     /// Bytes from one slot to the next.
     const STRIDE: usize = max(size_of::<T>(), size_of::<Free>()).next_multiple_of(Self::ALIGN);
+    /// Slots of a block: one where it is all the same, and where a block has no room for two.
+    const PER_BLOCK: usize = if R::NEAR { near::slots_of_block(Self::STRIDE) } else { 1 };
+    /// Bytes from one block to the next.
+    const BLOCK: usize = Self::PER_BLOCK * Self::STRIDE;
     /// Bytes of a segment, a power of two: at least eight slots.
-    const SEGMENT: usize = max(LEAST_SEGMENT, (8 * Self::STRIDE + Self::FIRST).next_power_of_two());
+    const SEGMENT: usize = {
+        let head = size_of::<Group>().next_multiple_of(Self::ALIGN);
+        max(LEAST_SEGMENT, (8 * Self::STRIDE + head).next_power_of_two())
+    };
+    /// Blocks of a segment. Where there is a map, each has a byte in front of the first.
+    const BLOCKS: usize = {
+        let head = size_of::<Group>().next_multiple_of(Self::ALIGN);
+        match R::NEAR {
+            false => (Self::SEGMENT - head) / Self::BLOCK,
+            true => (Self::SEGMENT - head - Self::FIRST_ALIGN) / (Self::BLOCK + 1),
+        }
+    };
+    const FIRST_ALIGN: usize = match R::NEAR {
+        false => Self::ALIGN,
+        true => max(Self::ALIGN, near::block_align(Self::BLOCK)),
+    };
     /// The first slot of a segment.
-    const FIRST: usize = size_of::<Group>().next_multiple_of(Self::ALIGN);
-    const PER_SEGMENT: usize = (Self::SEGMENT - Self::FIRST) / Self::STRIDE;
+    const FIRST: usize = {
+        let map = if R::NEAR { Self::BLOCKS } else { 0 };
+        (size_of::<Group>() + map).next_multiple_of(Self::FIRST_ALIGN)
+    };
+    const PER_SEGMENT: usize = Self::BLOCKS * Self::PER_BLOCK;
+    const FITS: () = assert!(
+        Self::BLOCKS > 0 && Self::FIRST + Self::BLOCKS * Self::BLOCK <= Self::SEGMENT,
+        "a segment holds its head and its blocks"
+    );
 
     /// The segment that a slot is in.
     #[inline(always)]
@@ -200,8 +238,7 @@ impl<T, P: Ambient> Default for Pool<T, P> {
 impl<T, S: Source> Pool<T, S> {
     /// An empty pool in `source`. It takes no memory until it has a value.
     pub fn new_in(source: S) -> Pool<T, S> {
-        let control = Cell::new(NonNull::from(&NOTHING.0));
-        Pool { memory: Memory { control, source }, holds: PhantomData }
+        Pool::empty(source)
     }
 
     /// A pool in `source` with memory for `capacity` values, which is one group.
@@ -229,18 +266,32 @@ impl<T, S: Source> Pool<T, S> {
     /// # Ok::<(), mallocer_core::ConfigError>(())
     /// ```
     pub fn with_capacity_in(capacity: usize, source: S) -> Result<Pool<T, S>, AllocError> {
-        let pool = Pool::new_in(source);
+        Pool::made_for(capacity, source)
+    }
+}
+
+impl<T, S: Source, R: Placing> Pool<T, S, R> {
+    /// A pool without memory.
+    fn empty(source: S) -> Self {
+        const { Slots::<T, R>::FITS };
+        let control = Cell::new(NonNull::from(&NOTHING.0));
+        Pool { memory: Memory { control, source }, holds: PhantomData }
+    }
+
+    /// A pool with one group, which has room for `capacity` values.
+    fn made_for(capacity: usize, source: S) -> Result<Self, AllocError> {
+        let pool = Pool::empty(source);
         if capacity > 0 {
-            let segments = capacity.div_ceil(Slots::<T>::PER_SEGMENT);
+            let segments = capacity.div_ceil(Slots::<T, R>::PER_SEGMENT);
             let least = segments
-                .checked_mul(Slots::<T>::SEGMENT)
+                .checked_mul(Slots::<T, R>::SEGMENT)
                 .filter(|&least| least <= MAX_CAPACITY)
                 .ok_or(AllocError::AboveLargestSlab {
                     requested: usize::MAX,
                     largest: MAX_CAPACITY,
                 })?;
             pool.memory.first()?;
-            pool.memory.grow(Slots::<T>::SEGMENT, least)?;
+            pool.memory.grow(Slots::<T, R>::SEGMENT, least, Slots::<T, R>::PER_BLOCK > 1)?;
             pool.begin(pool.control().group.get().cast());
         }
         Ok(pool)
@@ -253,7 +304,7 @@ impl<T, S: Source> Pool<T, S> {
     /// Where [`try_insert`](Pool::try_insert) has an error, with its message.
     #[inline]
     #[track_caller]
-    pub fn insert(&self, value: T) -> Pooled<'_, T, S> {
+    pub fn insert(&self, value: T) -> Pooled<'_, T, S, R> {
         match self.slot() {
             Ok(slot) => Pooled::fill(slot, value),
             Err(refusal) => refuse(refusal),
@@ -266,7 +317,7 @@ impl<T, S: Source> Pool<T, S> {
     ///
     /// The value and why there is no memory for it.
     #[inline]
-    pub fn try_insert(&self, value: T) -> Result<Pooled<'_, T, S>, (T, AllocError)> {
+    pub fn try_insert(&self, value: T) -> Result<Pooled<'_, T, S, R>, (T, AllocError)> {
         match self.slot() {
             Ok(slot) => Ok(Pooled::fill(slot, value)),
             Err(refusal) => Err((value, refusal)),
@@ -292,53 +343,64 @@ impl<T, S: Source> Pool<T, S> {
     /// A slot that is nobody's.
     #[inline(always)]
     fn slot(&self) -> Result<NonNull<T>, AllocError> {
+        let slot = if R::NEAR { self.slot_of_recent()? } else { self.free_or_fresh()? };
+        self.one_more();
+        Ok(slot)
+    }
+
+    /// There is one value more.
+    #[inline(always)]
+    fn one_more(&self) {
+        let live = &self.control().live;
+        live.set(live.get() + 1);
+    }
+
+    /// The slot or block that was freed last, or one that was never used.
+    #[inline(always)]
+    fn free_or_fresh(&self) -> Result<NonNull<T>, AllocError> {
         let control = self.control();
-        let slot = match NonNull::new(control.free.get()) {
+        match NonNull::new(control.free.get()) {
             Some(free) => {
                 // SAFETY: a free slot says which is the next one.
                 control.free.set(unsafe { free.read() }.next);
-                free.cast()
+                Ok(free.cast())
             }
-            None if control.fresh.get() != control.fresh_end.get() => self.take_fresh(control),
-            None => return self.slot_slow(),
-        };
-        control.live.set(control.live.get() + 1);
-        Ok(slot)
+            None if control.fresh.get() != control.fresh_end.get() => Ok(self.take_fresh(control)),
+            None => self.fresh_slow(),
+        }
     }
 
     #[inline(always)]
     fn take_fresh(&self, control: &Control) -> NonNull<T> {
         let slot = control.fresh.get();
-        // SAFETY: there is a slot that was never used.
+        // SAFETY: there is a slot or block that was never used.
         unsafe {
-            control.fresh.set(slot.add(Slots::<T>::STRIDE));
+            control.fresh.set(slot.add(Slots::<T, R>::BLOCK));
             NonNull::new_unchecked(slot).cast()
         }
     }
 
     /// Makes the segment at `start` the one that fresh slots come from.
     fn begin(&self, start: *mut u8) {
-        let bytes = Slots::<T>::PER_SEGMENT * Slots::<T>::STRIDE;
-        self.memory.begin(start, Slots::<T>::FIRST, bytes);
+        let bytes = Slots::<T, R>::BLOCKS * Slots::<T, R>::BLOCK;
+        self.memory.begin(start, Slots::<T, R>::FIRST, bytes);
     }
 
-    /// A slot of a segment that was never used, perhaps of a new group.
+    /// A slot or block of a segment that was never used, perhaps of a new group.
     #[cold]
     #[inline(never)]
-    fn slot_slow(&self) -> Result<NonNull<T>, AllocError> {
+    fn fresh_slow(&self) -> Result<NonNull<T>, AllocError> {
         self.memory.first()?;
         let control = self.control();
-        let segment = Slots::<T>::SEGMENT;
+        let segment = Slots::<T, R>::SEGMENT;
         let used = control.fresh_end.get().addr().next_multiple_of(segment);
         if used == control.group_end.get().addr() {
-            self.memory.grow(segment, 0)?;
+            self.memory.grow(segment, 0, Slots::<T, R>::PER_BLOCK > 1)?;
             self.begin(control.group.get().cast());
         } else {
             self.begin(control.group_end.get().with_addr(used));
         }
-        let slot = self.take_fresh(control);
-        control.live.set(control.live.get() + 1);
-        Ok(slot)
+        Ok(self.take_fresh(control))
     }
 }
 
@@ -362,8 +424,9 @@ impl<S: Source> Memory<S> {
     }
 
     /// Takes a group of at least `least` bytes, whole segments: twice as large as the one
-    /// before it, or a single segment if there is no memory for more.
-    fn grow(&self, segment: usize, least: usize) -> Result<(), AllocError> {
+    /// before it, or a single segment if there is no memory for more. If it is to be found by
+    /// its addresses, the control block's regions know it.
+    fn grow(&self, segment: usize, least: usize, found: bool) -> Result<(), AllocError> {
         // SAFETY: there is a control block, and its groups are this pool's.
         unsafe {
             let control = self.control.get().as_ref();
@@ -374,6 +437,9 @@ impl<S: Source> Memory<S> {
             let align = if wanted < LARGEST_GROUP { segment } else { max(segment, LARGEST_GROUP) };
             let heap = self.source.heap();
             let layout = |bytes, align| Layout::from_size_align_unchecked(bytes, align);
+            if found {
+                control.regions.reserve(heap, wanted)?;
+            }
             let (chunk, bytes) = match heap.try_alloc(layout(wanted, align)) {
                 Ok(chunk) => (chunk, wanted),
                 Err(refusal) if least > segment => return Err(refusal),
@@ -381,6 +447,9 @@ impl<S: Source> Memory<S> {
             };
             if bytes >= LARGEST_GROUP {
                 self.source.want_huge_pages(chunk.cast(), true);
+            }
+            if found {
+                control.regions.add(chunk.cast().as_ptr(), bytes);
             }
             let group = chunk.cast::<Group>();
             let segment = Segment { home: self.control.get() };
@@ -420,12 +489,13 @@ impl<S: Source> Drop for Memory<S> {
                 }
                 self.source.heap().free(chunk.cast());
             }
+            control.as_ref().regions.give_back(self.source.heap());
             self.source.heap().free(control.cast());
         }
     }
 }
 
-impl<T, S: Source> fmt::Debug for Pool<T, S> {
+impl<T, S: Source, R: Placing> fmt::Debug for Pool<T, S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pool({} values)", self.len())
     }

@@ -4,6 +4,7 @@
 mod differential;
 mod drops;
 mod layout;
+mod near;
 mod places;
 mod pools;
 mod texts;
