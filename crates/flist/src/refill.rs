@@ -24,7 +24,7 @@ use crate::slab::Slab;
 /// than this many magazines hold,
 const MUCH_MAGAZINES: usize = 4;
 /// or than are so many bytes,
-const MUCH_BYTES: usize = 64 << 10;
+const MUCH_BYTES: usize = 16 << 10;
 /// and than this part of the slab's chunks.
 const MUCH_SHARE: usize = 4;
 
