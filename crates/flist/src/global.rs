@@ -9,7 +9,8 @@ use crate::locate;
 use crate::process::{Process, abort};
 
 /// The one heap of the process.
-static PROCESS: Process<true> = Process::new(Config::default, abort);
+// SAFETY: who uses another one has promised that this one is not used.
+static PROCESS: Process<true> = unsafe { Process::sole(Config::default, abort) };
 
 /// flist as the `#[global_allocator]`.
 ///

@@ -58,6 +58,9 @@ pub(crate) const MOST_RUNS: usize = (4 << 20) / RUN;
 const POOL_SHARE: usize = 4;
 const LARGE_POOL_SHARE: usize = 4;
 
+/// A slab with this part of the heap takes retained memory before it grows into fresh one.
+const MAIN_SHARE: usize = 8;
+
 /// A step of fresh memory of at least this many bytes is backed with pages at once.
 const LEAST_POPULATED: usize = 16 << 10;
 
@@ -320,6 +323,41 @@ impl<S: Slot> Heap<S> {
         cache: *mut ThreadCache,
         index: usize,
     ) -> Result<*mut Pool, AllocError> {
+        let (runs, least) = self.pool_runs(cache, index);
+        self.new_pool_of(cache, index, runs, least)
+    }
+
+    /// Whether the slab at `index` is a good part of the heap. Its growth is worth a look at what
+    /// else the heap has; a slab that has little would keep a run of that for a page.
+    pub(crate) fn is_main(&mut self, index: usize) -> bool {
+        self.slab(index).heap >= (self.heap / MAIN_SHARE).max(RUN)
+    }
+
+    /// A pool for the slab at `index` out of retained memory, if there is some.
+    pub(crate) fn retained_pool(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+    ) -> Result<Option<*mut Pool>, AllocError> {
+        let pools = self.slab(index).pools as usize;
+        // Small ones must not use up the number of pools.
+        if self.retained.runs() <= self.kept_runs || pools >= self.max_pools / 4 {
+            return Ok(None);
+        }
+        let (most, least) = self.pool_runs(cache, index);
+        let mut runs = most;
+        while runs >= least {
+            if let Some(span) = self.take_retained(runs, runs) {
+                return self.pool_in(cache, index, Taken { span, zero: false }, true).map(Some);
+            }
+            runs /= 2;
+        }
+        Ok(None)
+    }
+
+    /// How many runs the next pool of a cache's shelf for the slab at `index` has, and how many
+    /// it has at least.
+    fn pool_runs(&mut self, cache: *mut ThreadCache, index: usize) -> (usize, usize) {
         let stride = self.stride(index);
         // SAFETY: the cache is one of this arena's, which has a shelf for each slab.
         let pools = unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).pools() };
@@ -335,8 +373,7 @@ impl<S: Slot> Heap<S> {
         // where pools come and go and the slab does not grow, larger ones would cost more than
         // they hold.
         let grown = share.div_ceil(RUN).max(least);
-        let runs = (least << pools.min(6)).min(most).min(grown);
-        self.new_pool_of(cache, index, runs, least)
+        ((least << pools.min(6)).min(most).min(grown), least)
     }
 
     /// The same, of `runs` runs, or of `least` if those are retained.
@@ -348,8 +385,6 @@ impl<S: Slot> Heap<S> {
         least: usize,
     ) -> Result<*mut Pool, AllocError> {
         let reservation = self.attach()?;
-        let table = reservation.descriptors();
-        let stride = self.stride(index);
         let pools = self.slab(index).pools as usize;
         if pools >= self.max_pools {
             return Err(AllocError::PoolLimit { slab: self.ladder.slabs()[index], pools });
@@ -360,7 +395,7 @@ impl<S: Slot> Heap<S> {
         {
             retained = self.take_retained(runs, least);
         }
-        let Taken { span, zero: fresh } = match retained {
+        let taken = match retained {
             Some(span) => Taken { span, zero: false },
             None => {
                 let taken = reservation.take(runs as u32, RUN);
@@ -369,6 +404,22 @@ impl<S: Slot> Heap<S> {
                 taken
             }
         };
+        self.pool_in(cache, index, taken, retained.is_some())
+    }
+
+    /// Makes a span a pool for the slab at `index`, first in the list of the cache's shelf. It is
+    /// this heap's, and charged in full if it was `retained`, else not at all; if there is no
+    /// memory for the pool's record, it is given back.
+    fn pool_in(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+        Taken { span, zero: fresh }: Taken,
+        retained: bool,
+    ) -> Result<*mut Pool, AllocError> {
+        let reservation = self.attach()?;
+        let table = reservation.descriptors();
+        let stride = self.stride(index);
         let count = (span.runs as usize * RUN / stride).min(self.max_chunks);
         let states_bytes = states_bytes(span.runs, stride);
         let record = self.meta().take(size_of::<Pool>());
@@ -379,7 +430,7 @@ impl<S: Slot> Heap<S> {
                 if let Some(record) = record {
                     self.meta().give(record, size_of::<Pool>());
                 }
-                self.leave(span, retained.is_some(), Leaving::Process);
+                self.leave(span, retained, Leaving::Process);
             }
             return Err(self.refused(states_bytes));
         };
@@ -421,7 +472,7 @@ impl<S: Slot> Heap<S> {
                 (*self.pools).prev = pool;
             }
             self.pools = pool;
-            if retained.is_some() {
+            if retained {
                 self.seen.hit();
                 (*pool).grow(span.runs as usize * RUN);
             }

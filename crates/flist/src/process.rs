@@ -36,9 +36,6 @@ use crate::statistics::{Block, Statistics};
 /// A number that is no arena's tag, and not that of a thread that used none.
 const NOT_OPEN: Tag = Tag::new(0, Kind::Live);
 
-/// Whether there is a heap that is the sole one of its kind.
-static SOLE_MADE: AtomicBool = AtomicBool::new(false);
-
 /// By what a heap is found that is not open. Models have no such heap, and loom's atomics no
 /// place in a static.
 const NOWHERE: *mut Finder = {
@@ -53,11 +50,7 @@ const NOWHERE: *mut Finder = {
 
 /// One heap of flist's for the whole process, for a `static`.
 ///
-/// `SOLE` says that the program has no other such heap that is the sole one. Its threads find
-/// what they have of it by one load, without a word that says whose it is: that saves four
-/// instructions of an allocation and a free. [`Global`](crate::Global) and libmallocer.so are
-/// such heaps, each in a program or library of its own. A second one ends the program with a
-/// message when it is opened.
+/// `SOLE` says that the program has no other heap that says so: see [`Process::sole`].
 ///
 /// Nothing here unwinds: misuse goes to the function that [`Process::new`] was given,
 /// which does not return. Pointers may be null, which is misuse like any other.
@@ -92,10 +85,30 @@ pub struct Process<const SOLE: bool = false> {
     hardened: Once<Hardened>,
 }
 
-impl<const SOLE: bool> Process<SOLE> {
+impl Process<false> {
     /// A heap that is opened by the first call to it, with what `config` returns then,
     /// but without a capacity. `config` must not use the heap. Misuse is passed to `tell`.
-    pub const fn new(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process<SOLE> {
+    pub const fn new(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process<false> {
+        Process::closed(config, tell)
+    }
+}
+
+impl Process<true> {
+    /// The same, as the sole heap of its kind in the program, or in a library that has a copy
+    /// of this crate to itself. Its threads find what they have of it by one load, without a
+    /// word that says whose it is: that saves two instructions of an allocation and more of a
+    /// free.
+    ///
+    /// # Safety
+    ///
+    /// Nothing else in the program uses such a heap. [`Global`](crate::Global) is one.
+    pub const unsafe fn sole(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process<true> {
+        Process::closed(config, tell)
+    }
+}
+
+impl<const SOLE: bool> Process<SOLE> {
+    const fn closed(config: fn() -> Config, tell: fn(Misuse) -> !) -> Process<SOLE> {
         Process {
             tag: AtomicU64::new(NOT_OPEN.as_number()),
             finder: AtomicPtr::new(NOWHERE),
@@ -150,9 +163,6 @@ impl<const SOLE: bool> Process<SOLE> {
             let sole = SOLE && self.hardened.get().is_none();
             let made =
                 Sharing::new(&(self.config)(), Budget::UNLIMITED, (Lane::Process, sole), self.tell);
-            if sole && made.is_ok() && SOLE_MADE.swap(true, Relaxed) {
-                end("mallocer: two process-wide heaps are each to be the sole one\n");
-            }
             made.ok()
         })?;
         if self.hardened.get().is_none() {
@@ -559,16 +569,6 @@ impl<const SOLE: bool> Process<SOLE> {
     /// Gives empty memory back to the system; returns how many bytes.
     pub fn purge(&'static self) -> usize {
         self.heap().map(Sharing::purge).unwrap_or_default()
-    }
-}
-
-/// Ends the process with a message.
-#[cold]
-fn end(message: &str) -> ! {
-    // SAFETY: the message has its length; `abort` has no conditions.
-    unsafe {
-        libc::write(libc::STDERR_FILENO, message.as_ptr().cast(), message.len());
-        libc::abort()
     }
 }
 

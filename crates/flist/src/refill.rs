@@ -241,10 +241,18 @@ impl<S: Slot> Heap<S> {
         // SAFETY: passed on.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(from).at(index);
-            if (*shelf).listed.is_null() {
+            let main = self.is_main(index);
+            if main || (*shelf).listed.is_null() {
                 self.scavenge(cache);
             }
             let mut pool = (*shelf).listed;
+            if main
+                && (pool.is_null() || (*pool).free() == 0)
+                && let Some(retained) = self.retained_pool(from, index)?
+            {
+                // Rather than more of a pool that has room, which is fresh memory.
+                return Ok(retained);
+            }
             if pool.is_null() {
                 pool = self.new_pool(from, index)?;
             }

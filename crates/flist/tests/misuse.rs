@@ -147,6 +147,12 @@ const SIZED_CASES: &[Case] = at_each_size! {
             heap.free(chunk);
             heap.realloc(chunk, 2 * size);
         };
+    // An address that differs from a chunk's only above the bits that tell runs apart.
+    as_far_as_the_reservation_is_large &["misuse in free(0x", "foreign"],
+        |heap: &dyn Heap, size| {
+            let chunk = heap.alloc(size, 8);
+            heap.free(offset(chunk, 16 << 40));
+        };
     length_of_freed &["misuse in chunk_len(0x"],
         |heap: &dyn Heap, size| {
             let chunk = heap.alloc(size, 8);
@@ -281,6 +287,24 @@ const GLOBAL_CASES: &[GlobalCase] = &[
         name: "global-double-free-at-the-end-of-a-thread",
         says: &["misuse in free(0x", "freed twice", "; slab 104"],
         act: || std::thread::spawn(free_twice_overwritten).join().unwrap(),
+    },
+    GlobalCase {
+        name: "global-as-far-as-the-reservation-is-large",
+        says: &["misuse in dealloc(0x", "foreign"],
+        act: || {
+            let layout = Layout::new::<[u64; 9]>();
+            // SAFETY: none; see above.
+            unsafe { Global.dealloc(Global.alloc(layout).wrapping_add(16 << 40), layout) };
+        },
+    },
+    GlobalCase {
+        name: "global-interior",
+        says: &["misuse in dealloc(0x", "inside a chunk"],
+        act: || {
+            let layout = Layout::new::<[u64; 9]>();
+            // SAFETY: none; see above.
+            unsafe { Global.dealloc(Global.alloc(layout).wrapping_add(8), layout) };
+        },
     },
     GlobalCase {
         name: "global-wrong-size",

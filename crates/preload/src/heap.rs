@@ -15,7 +15,8 @@ use crate::start::{configure, is_hardened, opened};
 pub(crate) const ALIGN: usize = 16;
 
 /// The heap of the process.
-pub(crate) static HEAP: Process<true> = Process::new(configure, abort)
+// SAFETY: the library has no other one, and its copy of flist is its own.
+pub(crate) static HEAP: Process<true> = unsafe { Process::sole(configure, abort) }
     .hardened_if(is_hardened)
     .passing_on(foreign::free)
     .when_opened(opened);
