@@ -17,7 +17,7 @@ use core::ptr::NonNull;
 
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
-use crate::front::{Front, has_mark, set_mark};
+use crate::front::{Front, has_mark};
 use crate::heap::{LARGEST_POOLED, LARGEST_SHELVED};
 use crate::place::Found;
 use crate::pool::Bare;
@@ -44,8 +44,9 @@ impl Front {
         fetched.then(|| self.alloc(cache, layout)).flatten()
     }
 
-    /// Puts the chunk at `address` on a shelf of this cache, whosever pool it is of; `false` if
-    /// there is no room, or no such chunk. An `align` of 0 says that the layout is not known.
+    /// Puts the chunk at `address` on a shelf of this cache, whosever pool it is of, or an extent
+    /// among those at hand; `false` if there is no room, or no such chunk. An `align` of 0 says
+    /// that the layout is not known.
     #[inline(never)]
     pub(crate) fn free(
         &self,
@@ -54,30 +55,17 @@ impl Front {
         size: usize,
         align: usize,
     ) -> bool {
-        // SAFETY: the place is the reservation's, and the cache is this thread's. A chunk of
-        // this arena's pools that was handed out may be read, and is the arena's to write if
-        // it has no mark; its slab has a shelf.
+        let known = (align != 0).then_some(size);
+        if self.is_aligned(align) && self.free_near(cache, address, known) {
+            return true;
+        }
+        // SAFETY: the place is the reservation's, and the cache is this thread's.
         unsafe {
             let tag = Tag::from_number(self.tag());
-            let Some(found) = self.finder.place.find_any(tag, address) else { return false };
-            if (*found.descriptor).pool.is_null() {
-                return self.keep(cache, found, size, align);
-            }
-            let shelf = ThreadCache::shelves(cache).at((*found.descriptor).slab as usize);
-            let fits = align == 0 || (*shelf).magazine.serves(size) && self.is_aligned(align);
-            if !fits || !found.was_handed() || has_mark(found.chunk, self.finder.key) {
-                return false;
-            }
-            let chunk = Bare(found.chunk);
-            let pushed = if self.is_own(found, cache) {
-                (*shelf).magazine.push(chunk) || (*shelf).store() && (*shelf).magazine.push(chunk)
-            } else {
-                (*shelf).push_foreign(chunk, (*found.descriptor).shelf())
-            };
-            if pushed {
-                set_mark(found.chunk, self.finder.key);
-            }
-            pushed
+            let found = self.finder.place.find_any(tag, address);
+            found.is_some_and(|found| {
+                (*found.descriptor).pool.is_null() && self.keep(cache, found, size, align)
+            })
         }
     }
 

@@ -21,9 +21,10 @@ use mallocer_core::AllocError;
 
 use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::RUN;
-use crate::heap::{Heap, MOST_RUNS, Route};
+use crate::heap::{Heap, Route};
 use crate::os;
 use crate::pool::{OS_PAGE, Slot};
+use crate::pools::MOST_RUNS;
 
 impl<S: Slot> Heap<S> {
     /// Has `chunks` chunks ready that hold `size` bytes each, on top of what there is.

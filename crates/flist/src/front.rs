@@ -424,8 +424,9 @@ impl Front {
                 return false;
             }
             let pushed = if finder.is_of(owner, cache) || common_distance(owner).is_some() {
-                // Its magazine is full, or else it would be there.
-                (*shelf).store() && (*shelf).magazine.push(Bare(chunk))
+                // Mostly full, or else the chunk would be there.
+                let magazine = &raw const (*shelf).magazine;
+                (*magazine).push(Bare(chunk)) || (*shelf).store() && (*magazine).push(Bare(chunk))
             } else {
                 (*shelf).push_foreign(Bare(chunk), owner)
             };

@@ -14,9 +14,10 @@ use core::ptr::{self, NonNull};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, RUN, Tag};
-use crate::heap::{Heap, states_bytes};
+use crate::heap::Heap;
 use crate::os;
 use crate::pool::{Pool, Slot};
+use crate::pools::{LARGE_CHUNK, states_bytes};
 use crate::spans::{Span, Spans};
 
 /// Where memory goes that is not used any more.
@@ -166,7 +167,7 @@ impl<S: Slot> Heap<S> {
     }
 
     /// Dissolves all pools that are empty and have at least `least` bytes charged, or all that
-    /// they can have.
+    /// they can have, or are of large chunks: what one of those has serves any other.
     fn retire_empty(&mut self, leaving: Leaving, least: usize) {
         let mut pool = self.pools;
         while !pool.is_null() {
@@ -175,7 +176,8 @@ impl<S: Slot> Heap<S> {
             // that neighbours leave in one piece.
             unsafe {
                 let next = (*pool).next;
-                let grown = (*pool).ready == (*pool).count || (*pool).charged >= least;
+                let large = (*pool).stride > LARGE_CHUNK;
+                let grown = large || (*pool).ready == (*pool).count || (*pool).charged >= least;
                 if (*pool).is_empty() && grown && !(*pool).kept {
                     let full = (*pool).charged == (*pool).span_bytes();
                     self.retire(pool, if full { Leaving::Retained } else { leaving });

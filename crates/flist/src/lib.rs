@@ -71,12 +71,14 @@ mod once;
 mod os;
 mod place;
 mod pool;
+mod pools;
 mod primitive;
 #[cfg(not(mallocer_loom))]
 mod process;
 mod refill;
 mod registry;
 mod reservation;
+mod resizing;
 mod shared;
 mod sharing;
 mod shelf;

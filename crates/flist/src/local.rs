@@ -117,21 +117,29 @@ mod storage {
         ".popsection",
     );
 
-    /// What this thread used last in a lane.
+    /// How far this thread's words are from its thread pointer, which fs leads to.
     #[inline(always)]
-    pub(crate) fn used_last(lane: Lane) -> Used {
-        let distance: usize;
-        let (tag, cache);
-        // SAFETY: the linker fills in the symbol's distance from the thread pointer, which
-        // fs leads to (System V ABI, TLS variant II): words of this thread alone. Nothing is
-        // written.
+    fn distance() -> usize {
+        let distance;
+        // SAFETY: the linker fills in the symbol's distance from the thread pointer (System V ABI,
+        // TLS variant II). Nothing is written.
         unsafe {
             asm!(
                 "mov {distance}, qword ptr [rip + mallocer_flist_local_0_1@GOTTPOFF]",
                 distance = out(reg) distance,
                 options(pure, nomem, nostack, preserves_flags),
             );
-            let at = distance.wrapping_add(lane as usize * size_of::<Used>());
+        }
+        distance
+    }
+
+    /// What this thread used last in a lane.
+    #[inline(always)]
+    pub(crate) fn used_last(lane: Lane) -> Used {
+        let at = distance().wrapping_add(lane as usize * size_of::<Used>());
+        let (tag, cache);
+        // SAFETY: words of this thread alone, which are not written here.
+        unsafe {
             asm!(
                 "mov {tag}, qword ptr fs:[{at}]",
                 at = in(reg) at,
@@ -152,18 +160,12 @@ mod storage {
     /// This thread's cache in the one heap that is found without a tag; null if it has none.
     #[inline(always)]
     pub(crate) fn sole() -> *mut ThreadCache {
-        let distance: usize;
         let cache;
         // SAFETY: as in `used_last`.
         unsafe {
             asm!(
-                "mov {distance}, qword ptr [rip + mallocer_flist_local_0_1@GOTTPOFF]",
-                distance = out(reg) distance,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-            asm!(
                 "mov {cache}, qword ptr fs:[{distance} + {offset}]",
-                distance = in(reg) distance,
+                distance = in(reg) distance(),
                 offset = const offset_of!(Local, sole),
                 cache = out(reg) cache,
                 options(pure, readonly, nostack, preserves_flags),

@@ -430,11 +430,8 @@ impl<const SOLE: bool> Process<SOLE> {
         size: usize,
         align: usize,
     ) {
-        let freed = self.fast().is_some_and(|(front, cache)| {
-            let known = (align != 0).then_some(size);
-            front.is_aligned(align) && front.free_near(cache, address, known)
-                || front.free(cache, address, size, align)
-        });
+        let fast = self.fast();
+        let freed = fast.is_some_and(|(front, cache)| front.free(cache, address, size, align));
         if !freed {
             self.free_slower(operation, address, size, align);
         }

@@ -26,7 +26,7 @@ use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
 use crate::front::{COMMON_BYTES, Front, MARK_BYTES, clear_mark, has_mark, set_mark};
-use crate::heap::{Heap, Route, back};
+use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::local::{Lane, Used, local};
 use crate::lock::{Guard, Lock};
@@ -34,13 +34,14 @@ use crate::misuse;
 use crate::os;
 use crate::place::{Found, Place};
 use crate::pool::{Bare, LIVE, OS_PAGE};
+use crate::pools::back;
 use crate::registry::{Links, begin_thread};
 use crate::reservation::Reservation;
 
 /// A shared arena. It must stay where it is while it is in the registry.
 pub(crate) struct Sharing {
     pub(crate) front: Front,
-    lane: Lane,
+    pub(crate) lane: Lane,
     /// Whether threads find their caches in it without a tag, too.
     sole: bool,
     /// How the program is told of misuse: a process-wide heap must not unwind.
@@ -133,7 +134,7 @@ impl Sharing {
 
     /// The number of the calling thread; makes the arena the last one used if the
     /// thread remembers it. Before the lock is taken, since a new thread takes another.
-    fn thread(&self) -> Option<u64> {
+    pub(crate) fn thread(&self) -> Option<u64> {
         let local = local();
         if local.is_null() {
             return None;
@@ -150,7 +151,7 @@ impl Sharing {
     /// This thread's cache, found or made. A thread that cannot be noted has one together
     /// with all others like it, which it may use as long as it has the lock. Null if there
     /// is no memory for any.
-    fn cache(&self, heap: &mut Heap<Bare>, thread: Option<u64>) -> *mut ThreadCache {
+    pub(crate) fn cache(&self, heap: &mut Heap<Bare>, thread: Option<u64>) -> *mut ThreadCache {
         if let Some(cache) = self.front.cache(self.lane) {
             return cache;
         }
@@ -420,7 +421,7 @@ impl Sharing {
 
     /// Ends a slow path: unlocks, backs fresh memory with pages, and tells if a chunk was
     /// found twice meanwhile.
-    fn unlock(&self, mut heap: Guard<'_, Heap<Bare>>) {
+    pub(crate) fn unlock(&self, mut heap: Guard<'_, Heap<Bare>>) {
         let (unbacked, twice) = (heap.unbacked.take(), heap.twice.take());
         drop(heap);
         // SAFETY: of a step that a pool grew by so that this thread gets chunks of it.
@@ -437,7 +438,7 @@ impl Sharing {
     }
 
     /// The live chunk at `address`; if there is none, tells what is wrong with it.
-    fn find_or_tell(&self, operation: &'static str, address: usize) -> Found {
+    pub(crate) fn find_or_tell(&self, operation: &'static str, address: usize) -> Found {
         match self.find(address) {
             Ok(found) => found,
             Err(freed) => {
@@ -451,88 +452,6 @@ impl Sharing {
     pub(crate) fn len_of(&self, operation: &'static str, address: usize) -> usize {
         // SAFETY: a live chunk of this arena.
         unsafe { self.find_or_tell(operation, address).len(&self.ladder) }
-    }
-
-    /// Makes the live chunk at `address` hold `size` bytes where it is, if it can.
-    pub(crate) fn resize(
-        &self,
-        operation: &'static str,
-        address: usize,
-        size: usize,
-        align: usize,
-    ) -> Option<usize> {
-        // SAFETY: a live chunk of this arena.
-        unsafe {
-            let found = self.find_or_tell(operation, address);
-            self.resize_found(found, size, align)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The chunk was found live in this arena.
-    unsafe fn resize_found(&self, found: Found, size: usize, align: usize) -> Option<usize> {
-        // SAFETY: the caller's promise: nobody changes the descriptor.
-        unsafe {
-            if (*found.descriptor).pool.is_null() {
-                return found.resize(&mut self.heap.lock(), size, align);
-            }
-            // Whether a pool's chunk has the right size, no lock is needed to see.
-            let slab = (*found.descriptor).slab as usize;
-            let len = (*found.descriptor).chunk_len();
-            // At a further alignment a chunk may be an extent where a slab would do.
-            let same = if self.front.is_aligned(align) {
-                self.front.first_at_least(size) == slab
-            } else {
-                misuse::fits(&self.heap.lock(), &*found.descriptor, found.chunk.addr(), size, align)
-            };
-            same.then_some(len)
-        }
-    }
-
-    /// Reallocates the live chunk at `address`.
-    pub(crate) fn realloc(
-        &self,
-        operation: &'static str,
-        address: usize,
-        layout: Layout,
-    ) -> Result<NonNull<[u8]>, AllocError> {
-        let found = match self.front.find(address) {
-            Some(found) => found,
-            None => self.find_or_tell(operation, address),
-        };
-        // SAFETY: a live chunk of this arena; a moved one does not overlap it.
-        unsafe {
-            let chunk = NonNull::new_unchecked(found.chunk);
-            if let Some(len) = self.resize_found(found, layout.size(), layout.align()) {
-                return Ok(NonNull::slice_from_raw_parts(chunk, len));
-            }
-            let old_len = (*found.descriptor).chunk_len();
-            if (*found.descriptor).pool.is_null()
-                && let Some(extent) = self.move_extent(found, layout)
-            {
-                return Ok(extent);
-            }
-            let new = self.alloc(self.lane, layout)?;
-            let bytes = old_len.min(layout.size());
-            new.cast::<u8>().copy_from_nonoverlapping(chunk, bytes);
-            self.free(self.lane, operation, address);
-            Ok(new)
-        }
-    }
-
-    /// # Safety
-    ///
-    /// The extent was found live in this arena.
-    unsafe fn move_extent(&self, found: Found, layout: Layout) -> Option<NonNull<[u8]>> {
-        let thread = self.thread();
-        let mut heap = self.heap.lock();
-        let cache = self.cache(&mut heap, thread);
-        // SAFETY: passed on; the cache is this thread's, or used under the lock.
-        let extent =
-            unsafe { heap.move_extent(cache, found.descriptor, layout.size(), layout.align())? };
-        self.unlock(heap);
-        Some(NonNull::slice_from_raw_parts(extent.start, extent.bytes))
     }
 
     /// Whether `address` lies where this process's arenas have their chunks.

@@ -10,10 +10,11 @@ use mallocer_core::{AllocError, Mallocer, Misuse};
 
 use super::Flist;
 use crate::descriptor::Descriptor;
-use crate::heap::{Heap, LARGEST_SHELVED, Route, back};
+use crate::heap::{Heap, LARGEST_SHELVED, Route};
 use crate::misuse;
 use crate::place::{CHECKED, Found};
 use crate::pool::{CACHED, Marked, locate};
+use crate::pools::back;
 
 /// There is no live chunk of this arena at an address.
 pub(super) struct NotLive;
