@@ -536,9 +536,8 @@ impl Table {
     /// The position of the first slab of at least `size` bytes, or `count`.
     #[inline(always)]
     pub fn first_at_least(&self, size: usize) -> usize {
-        if size <= self.small_bytes {
-            // SAFETY: at most 1 KiB, so the entry is one of the table's.
-            return unsafe { *self.small.get_unchecked((size + 7) >> 3) } as usize;
+        if let Some(index) = self.small(size) {
+            return index;
         }
         let mut index = if size <= SMALL_BYTES {
             self.small[(size + 7) >> 3] as usize
@@ -555,6 +554,15 @@ impl Table {
             index += 1;
         }
         index
+    }
+
+    /// The same, if one look at the table for small sizes tells: for requests up to 1 KiB on a
+    /// ladder of multiples of 8.
+    #[inline(always)]
+    pub fn small(&self, size: usize) -> Option<usize> {
+        // SAFETY: at most 1 KiB, so the entry is one of the table's.
+        let index = || unsafe { *self.small.get_unchecked((size + 7) >> 3) } as usize;
+        (size <= self.small_bytes).then(index)
     }
 
     /// The slab at a position up to `count`, where it is `usize::MAX`.

@@ -117,6 +117,12 @@ impl<S: Slot> Heap<S> {
         };
         let start = reservation.start_of(span.first);
         debug_assert!(start.addr().get().is_multiple_of(align));
+        let shelf = if S::ALONE && !cache.is_null() {
+            // SAFETY: a cache has a shelf for every extent.
+            unsafe { ThreadCache::shelves::<S>(cache).at(self.shelf_of(slab).into()).cast() }
+        } else {
+            ptr::null_mut()
+        };
         let next = core::mem::replace(&mut self.extents, span.first);
         // SAFETY: the span is this arena's now, and so is every extent in the list.
         unsafe {
@@ -125,7 +131,7 @@ impl<S: Slot> Heap<S> {
             (*descriptor).reciprocal = self.home_number();
             (*descriptor).states = ptr::addr_of_mut!((*descriptor).state);
             (*descriptor).pool = ptr::null_mut();
-            (*descriptor).set_shelf(ptr::null_mut());
+            (*descriptor).set_shelf(shelf);
             (*descriptor).set_extent_bytes(bytes);
             (*descriptor).set_prev(0);
             (*descriptor).next = next;

@@ -32,6 +32,7 @@ use crate::cache::{ONLY, ThreadCache};
 use crate::descriptor::{Descriptor, Kind, Tag};
 use crate::heap::{Heap, LARGEST_SHELVED, Route};
 use crate::leaving::Leaving;
+use crate::magazine::Magazine;
 use crate::place::{CHECKED, Found, Place};
 use crate::pool::{CACHED, LIVE, Marked, OS_PAGE};
 use crate::primitive::{AtomicU64, process_wide};
@@ -239,12 +240,16 @@ impl Flist {
     /// Takes a chunk for `layout` off its slab's magazine, if it has one.
     #[inline(always)]
     fn take(&self, layout: Layout) -> Option<NonNull<[u8]>> {
-        if layout.align() > self.front.alignment || layout.size() > LARGEST_SHELVED {
+        if layout.align() > self.front.alignment {
             return None;
         }
         // SAFETY: the lookup table lives as long as the heap's ladder.
         let lookup = unsafe { &*self.front.lookup };
-        let index = lookup.first_at_least(layout.size());
+        let index = match lookup.small(layout.size()) {
+            Some(index) => index,
+            None if layout.size() > LARGEST_SHELVED => return None,
+            None => lookup.first_at_least(layout.size()),
+        };
         let chunk = self.pop(index)?;
         // SAFETY: an index that had a chunk is one of the ladder's.
         let len = unsafe { *lookup.slabs.get_unchecked(index) };
@@ -282,9 +287,10 @@ impl Flist {
     #[inline(always)]
     fn push(&self, found: Found) {
         let Found { descriptor, chunk, state } = found;
-        // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
+        // SAFETY: the chunk is live and this arena's, so its descriptor leads to a shelf of it, which
+        // begins with a magazine.
         unsafe {
-            let magazine = self.front.shelves.get().magazine((*descriptor).slab as usize);
+            let magazine: *mut Magazine<Marked> = (*descriptor).shelf().cast();
             if !(*magazine).push(Marked { chunk, state }) {
                 // In single words, so that nothing is spilled on the way not taken.
                 return self.push_full(descriptor, chunk, state);
@@ -321,10 +327,10 @@ impl Flist {
 
     #[inline(always)]
     fn fits(&self, found: Found, layout: Layout) -> bool {
-        // SAFETY: the chunk is live and this arena's, so its slab has a magazine.
+        // SAFETY: as in `push`.
         let serves = unsafe {
-            let slab = (*found.descriptor).slab as usize;
-            (*self.front.shelves.get().magazine(slab)).serves(layout.size())
+            let magazine: *mut Magazine<Marked> = (*found.descriptor).shelf().cast();
+            (*magazine).serves(layout.size())
         };
         (serves && layout.align() <= self.front.alignment)
             || self.fits_slow(found.descriptor, found.chunk.addr(), layout)

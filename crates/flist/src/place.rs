@@ -1,5 +1,6 @@
 //! From an address to the live chunk there: what every free begins with.
 
+use core::ptr::with_exposed_provenance_mut;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use mallocer_core::Ladder;
@@ -148,7 +149,9 @@ impl Place {
                 return None;
             }
             let state = (*descriptor).states.add(index);
-            let chunk = self.base.with_addr(address);
+            // As `base.with_addr(address)`, which costs a register and a sum here: the
+            // reservation has exposed its provenance.
+            let chunk = with_exposed_provenance_mut(address);
             Some(Found { descriptor, chunk, state })
         }
     }

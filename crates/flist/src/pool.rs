@@ -41,6 +41,9 @@ const LARGEST_STEP: usize = 256 << 10;
 
 /// What a magazine knows of a chunk: where it is, at least.
 pub(crate) trait Slot: Copy {
+    /// Whether the arena has one thread alone: then what that holds leads to a shelf, also an extent.
+    const ALONE: bool;
+
     /// The slot of a chunk with its state byte.
     fn new(chunk: *mut u8, state: *mut u8) -> Self;
 
@@ -68,6 +71,8 @@ pub(crate) struct Marked {
 }
 
 impl Slot for Marked {
+    const ALONE: bool = true;
+
     fn new(chunk: *mut u8, state: *mut u8) -> Marked {
         Marked { chunk, state }
     }
@@ -94,6 +99,8 @@ impl Slot for Marked {
 pub(crate) struct Bare(pub(crate) *mut u8);
 
 impl Slot for Bare {
+    const ALONE: bool = false;
+
     fn new(chunk: *mut u8, _: *mut u8) -> Bare {
         Bare(chunk)
     }
