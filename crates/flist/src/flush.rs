@@ -43,7 +43,7 @@ impl<S: Slot> Heap<S> {
                 return;
             }
             self.grow_depot(cache, index);
-            if (*shelf).is_depot_full() {
+            if (*magazine).is_depot_full() {
                 // Several at once, since the lock is worth more than their places.
                 let most = (*magazine).cap();
                 (*shelf).empty_half(|slots| self.put_chunks(slots, most, index));

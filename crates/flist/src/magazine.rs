@@ -51,18 +51,47 @@ pub(crate) struct Magazine<S> {
     /// were asked for since.
     least: u32,
     sizes: u16,
-    /// How many pools were made for its shelf, no more than can be counted; and how many
-    /// parcels are in the shelf's inbox. They are here because there is room.
-    pub(crate) pools: u8,
+    /// How many pools were made for its shelf, up to [`POOLS_MOST`], and whether the shelf's depot
+    /// is full and gets no more, see [`DEPOT_FULL`]; and how many parcels are in the shelf's inbox.
+    /// They are here because there is room.
+    made: u8,
     pub(crate) inbox_len: u8,
 }
+
+/// The bit that says that the depot is full and gets no more.
+const DEPOT_FULL: u8 = 0x80;
+/// More pools are not counted.
+const POOLS_MOST: u8 = DEPOT_FULL - 1;
 
 impl<S: Slot> Magazine<S> {
     pub(crate) const fn empty() -> Magazine<S> {
         let null = ptr::null_mut;
         let top = AtomicPtr::new(null());
         let (base, limit) = (null(), null());
-        Magazine { top, base, limit, least: 0, sizes: 0, pools: 0, inbox_len: 0 }
+        Magazine { top, base, limit, least: 0, sizes: 0, made: 0, inbox_len: 0 }
+    }
+
+    /// How many pools were made for its shelf.
+    pub(crate) fn pools(&self) -> u32 {
+        (self.made & POOLS_MOST).into()
+    }
+
+    /// Notes that a pool was made for its shelf.
+    pub(crate) fn note_pool(&mut self) {
+        if self.made & POOLS_MOST < POOLS_MOST {
+            self.made += 1;
+        }
+    }
+
+    /// Whether the depot of its shelf is full and gets no more.
+    #[inline(always)]
+    pub(crate) fn is_depot_full(&self) -> bool {
+        self.made & DEPOT_FULL != 0
+    }
+
+    /// Says whether the depot of its shelf is full and gets no more.
+    pub(crate) fn set_depot_full(&mut self, full: bool) {
+        self.made = self.made & POOLS_MOST | if full { DEPOT_FULL } else { 0 };
     }
 
     /// Says which sizes the slab serves.

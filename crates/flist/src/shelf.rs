@@ -101,7 +101,7 @@ impl<S: Slot> Shelf<S> {
 
     /// How many pools were made for this shelf; no more than can be counted.
     pub(crate) fn pools(&self) -> u32 {
-        self.magazine.pools.into()
+        self.magazine.pools()
     }
 
     /// Notes a pool that is this shelf's from now on, and puts it first among those with
@@ -111,7 +111,7 @@ impl<S: Slot> Shelf<S> {
     ///
     /// It is in no list.
     pub(crate) unsafe fn own(&mut self, pool: *mut Pool) {
-        self.magazine.pools = self.magazine.pools.saturating_add(1);
+        self.magazine.note_pool();
         // SAFETY: the caller's promise.
         unsafe { self.list(pool) };
     }
@@ -135,6 +135,7 @@ impl<S: Slot> Shelf<S> {
             depot.full.store(full + 1, Relaxed);
             self.magazine.replace(empty, cap, 0);
         }
+        self.note_depot();
         true
     }
 
@@ -157,6 +158,7 @@ impl<S: Slot> Shelf<S> {
             depot.full.store(full - 1, Relaxed);
             self.magazine.replace(slots, cap, cap);
         }
+        self.note_depot();
         true
     }
 
@@ -222,6 +224,7 @@ impl<S: Slot> Shelf<S> {
             take(depot.slots[at as usize]);
         }
         depot.full.store(full / 2, Relaxed);
+        self.note_depot();
     }
 
     /// Fills up to half of the depot's magazines by `fill`, which gets the slots of an empty
@@ -236,10 +239,11 @@ impl<S: Slot> Shelf<S> {
         let full = depot.full.load(Relaxed);
         for at in full..u32::from(depot.have) / 2 {
             if !fill(depot.slots[at as usize]) {
-                return;
+                break;
             }
             depot.full.store(at + 1, Relaxed);
         }
+        self.note_depot();
     }
 
     /// Says that the depot, if there is one, gets no more magazines.
@@ -252,18 +256,16 @@ impl<S: Slot> Shelf<S> {
         if let Some(depot) = unsafe { self.depot.as_mut() } {
             depot.most = depot.have;
         }
+        self.note_depot();
     }
 
-    /// Whether there is a depot that takes no more: it has all it gets, and they are full.
-    ///
-    /// # Safety
-    ///
-    /// The shelf is the calling thread's.
-    #[inline(always)]
-    pub(crate) unsafe fn is_depot_full(&self) -> bool {
+    /// Notes in the magazine whether the depot takes no more: it has all it gets, and they are full.
+    /// To be called when either has changed.
+    fn note_depot(&mut self) {
         // SAFETY: a depot is this shelf's own.
         let depot = unsafe { self.depot.as_ref() };
-        depot.is_some_and(|depot| depot.full.load(Relaxed) >= u32::from(depot.most))
+        let full = depot.is_some_and(|depot| depot.full.load(Relaxed) >= u32::from(depot.most));
+        self.magazine.set_depot_full(full);
     }
 
     /// Puts a parcel of `count` chunks into the inbox; `false` if it has `most`.
@@ -393,6 +395,7 @@ impl<S: Slot> Shelf<S> {
     /// The shelf is the calling thread's, or no thread's.
     pub(crate) unsafe fn take_depot(&mut self) -> Option<(NonNull<u8>, Depot<S>)> {
         let block = NonNull::new(core::mem::replace(&mut self.depot, ptr::null_mut()))?;
+        self.note_depot();
         // SAFETY: the block is this shelf's, and read once.
         Some((block.cast(), unsafe { block.read() }))
     }

@@ -11,6 +11,7 @@ use mallocer_core::{AllocError, Mallocer, Misuse};
 use super::Flist;
 use crate::descriptor::Descriptor;
 use crate::heap::{Heap, LARGEST_SHELVED, Route};
+use crate::magazine::Magazine;
 use crate::misuse;
 use crate::place::{CHECKED, Found};
 use crate::pool::{CACHED, Marked, locate};
@@ -29,15 +30,16 @@ impl Flist {
     #[inline(never)]
     pub(super) fn push_full(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
         // SAFETY: called from outside through `free`; the heap calls nothing back. The
-        // chunk is live and this arena's, so its slab is one of the heap's, and its state
-        // lies as many bytes behind the first as there are chunks before it.
+        // chunk is live and this arena's, so its descriptor leads to a shelf, its slab is one of
+        // the heap's, and its state lies as many bytes behind the first as there are chunks before
+        // it. An extent's shelf has no depot, so what is behind the test is a pool's.
         unsafe {
-            let pool = (*descriptor).pool;
-            let index = (*descriptor).slab as usize;
-            let shelf = self.front.shelves.get().at(index);
-            if pool.is_null() || !(*shelf).is_depot_full() {
+            let magazine: *mut Magazine<Marked> = (*descriptor).shelf().cast();
+            if !(*magazine).is_depot_full() {
                 return self.push_slow(descriptor, chunk, state);
             }
+            let (pool, index) = ((*descriptor).pool, (*descriptor).slab as usize);
+            debug_assert!(!pool.is_null());
             let slab = self.slabs.get().sub(index);
             let state = if CHECKED {
                 state
