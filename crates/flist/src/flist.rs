@@ -313,7 +313,8 @@ impl Flist {
         }
     }
 
-    /// Frees the chunk at `address` if it can have been allocated for `layout`.
+    /// Frees the chunk at `address` if it can surely have been allocated for `layout`; `false` says
+    /// that nothing was done.
     #[inline(always)]
     fn put_sized(&self, address: usize, layout: Layout) -> bool {
         match self.find(address) {
@@ -325,6 +326,7 @@ impl Flist {
         }
     }
 
+    /// Whether the chunk can surely have been allocated for `layout`.
     #[inline(always)]
     fn fits(&self, found: Found, layout: Layout) -> bool {
         // SAFETY: as in `push`.
@@ -332,8 +334,7 @@ impl Flist {
             let magazine: *mut Magazine<Marked> = (*found.descriptor).shelf().cast();
             (*magazine).serves(layout.size())
         };
-        (serves && layout.align() <= self.front.alignment)
-            || self.fits_slow(found.descriptor, found.chunk.addr(), layout)
+        serves && layout.align() <= self.front.alignment
     }
 
     /// The length of the live chunk at `address`, if there is one.
@@ -406,7 +407,7 @@ unsafe impl Mallocer for Flist {
     unsafe fn free_sized(&self, chunk: NonNull<u8>, layout: Layout) {
         let address = chunk.addr().get();
         if !self.put_sized(address, layout) {
-            self.misused("free_sized", address, Some(layout));
+            self.free_sized_slow(address, layout);
         }
     }
 

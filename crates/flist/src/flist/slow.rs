@@ -137,17 +137,20 @@ impl Flist {
         }
     }
 
-    /// As `fits`, looked at closely. In single words, as `push_slow`.
+    /// Frees the chunk at `address` if it can have been allocated for `layout`, looked at closely,
+    /// or tells that it cannot.
     #[cold]
     #[inline(never)]
-    pub(super) fn fits_slow(
-        &self,
-        descriptor: *mut Descriptor,
-        address: usize,
-        layout: Layout,
-    ) -> bool {
-        // SAFETY: a descriptor of a live chunk of this arena; the heap is only read.
-        unsafe { misuse::fits(self.heap(), &*descriptor, address, layout.size(), layout.align()) }
+    pub(super) fn free_sized_slow(&self, address: usize, layout: Layout) {
+        let found = self.find(address).filter(|found| {
+            let (size, align) = (layout.size(), layout.align());
+            // SAFETY: a descriptor of a live chunk of this arena; the heap is only read.
+            unsafe { misuse::fits(self.heap(), &*found.descriptor, address, size, align) }
+        });
+        match found {
+            Some(found) => self.push(found),
+            None => self.misused("free_sized", address, Some(layout)),
+        }
     }
 
     /// Ends the program over `address`. Not inlined: a message needs a stack frame, and
