@@ -283,14 +283,21 @@ impl Flist {
         unsafe { place.find(self.front.tag, address) }
     }
 
-    /// Puts a found chunk on its slab's magazine.
+    /// The magazine that a found chunk goes to.
     #[inline(always)]
-    fn push(&self, found: Found) {
+    fn magazine(found: Found) -> *mut Magazine<Marked> {
+        // SAFETY: the chunk is live and this arena's, so its descriptor leads to a shelf of it.
+        let shelf = unsafe { (*found.descriptor).shelf() };
+        // A magazine is the first of its shelf.
+        shelf.cast()
+    }
+
+    /// Puts a found chunk on its magazine.
+    #[inline(always)]
+    fn push(&self, magazine: *mut Magazine<Marked>, found: Found) {
         let Found { descriptor, chunk, state } = found;
-        // SAFETY: the chunk is live and this arena's, so its descriptor leads to a shelf of it, which
-        // begins with a magazine.
+        // SAFETY: the chunk is live and this arena's, and so is the magazine.
         unsafe {
-            let magazine: *mut Magazine<Marked> = (*descriptor).shelf().cast();
             if !(*magazine).push(Marked { chunk, state }) {
                 // In single words, so that nothing is spilled on the way not taken.
                 return self.push_full(descriptor, chunk, state);
@@ -306,7 +313,7 @@ impl Flist {
     fn put(&self, address: usize) -> bool {
         match self.find(address) {
             Some(found) => {
-                self.push(found);
+                self.push(Self::magazine(found), found);
                 true
             }
             None => false,
@@ -317,24 +324,15 @@ impl Flist {
     /// that nothing was done.
     #[inline(always)]
     fn put_sized(&self, address: usize, layout: Layout) -> bool {
-        match self.find(address) {
-            Some(found) if self.fits(found, layout) => {
-                self.push(found);
-                true
-            }
-            _ => false,
+        let Some(found) = self.find(address) else { return false };
+        let magazine = Self::magazine(found);
+        // SAFETY: the magazine is this arena's.
+        let serves = unsafe { (*magazine).serves(layout.size()) };
+        let fits = serves && layout.align() <= self.front.alignment;
+        if fits {
+            self.push(magazine, found);
         }
-    }
-
-    /// Whether the chunk can surely have been allocated for `layout`.
-    #[inline(always)]
-    fn fits(&self, found: Found, layout: Layout) -> bool {
-        // SAFETY: as in `push`.
-        let serves = unsafe {
-            let magazine: *mut Magazine<Marked> = (*found.descriptor).shelf().cast();
-            (*magazine).serves(layout.size())
-        };
-        serves && layout.align() <= self.front.alignment
+        fits
     }
 
     /// The length of the live chunk at `address`, if there is one.

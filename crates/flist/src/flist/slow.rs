@@ -148,7 +148,7 @@ impl Flist {
             unsafe { misuse::fits(self.heap(), &*found.descriptor, address, size, align) }
         });
         match found {
-            Some(found) => self.push(found),
+            Some(found) => self.push(Self::magazine(found), found),
             None => self.misused("free_sized", address, Some(layout)),
         }
     }
@@ -226,7 +226,7 @@ impl Flist {
             let bytes = old_len.min(layout.size());
             new.cast::<u8>().as_ptr().copy_from_nonoverlapping(found.chunk, bytes);
         }
-        self.push(found);
+        self.push(Self::magazine(found), found);
         Ok(Ok(new))
     }
 
