@@ -102,9 +102,9 @@ pub(crate) struct Descriptor {
     /// The pool, or null for an extent.
     pub(crate) pool: *mut Pool,
     /// The shelf of the cache that a pool belongs to; where all caches share the pool, how far
-    /// their shelves for it are behind their heads; null for an extent, for a pool without
-    /// magazines, and for what is neither. So whoever finds a shelf of its own here has found
-    /// a live pool of its own.
+    /// their shelves for it are behind their heads; null for a pool without magazines, for an
+    /// extent of a shared arena, and for what is neither. So whoever finds a shelf of its own here
+    /// has found a live pool of its own; in an arena for one thread, or an extent.
     shelf: AtomicPtr<()>,
     /// Runs in the extent or free span that begins (or, in a tail, ends) here; for a pool,
     /// its slab in bytes.
