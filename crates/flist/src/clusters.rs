@@ -56,9 +56,9 @@ impl<S: Slot> Heap<S> {
         }
         let stride = self.stride(index);
         let held_back = self.magazines.most(stride) * (1 + self.magazines.depot(stride));
-        let wanted = self.slab(index).free + chunks + held_back as usize;
-        while self.slab(index).free < wanted {
-            let missing = (wanted - self.slab(index).free) * stride;
+        let wanted = self.free_chunks(index) + chunks + held_back as usize;
+        while self.free_chunks(index) < wanted {
+            let missing = (wanted - self.free_chunks(index)) * stride;
             let runs = missing.div_ceil(RUN).clamp(1, MOST_RUNS);
             let pool = self.new_pool_of(cache, index, runs, runs)?;
             self.slab(index).common = true;

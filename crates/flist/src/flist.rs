@@ -39,7 +39,6 @@ use crate::primitive::{AtomicU64, process_wide};
 use crate::reservation::Reservation;
 use crate::sharing::zero_if;
 use crate::shelf::Shelves;
-use crate::slab::Slab;
 use crate::statistics::{Block, Statistics};
 use slow::NotLive;
 
@@ -72,8 +71,6 @@ pub struct Flist {
     front: Front,
     ladder: Ladder,
     budget: Budget,
-    /// The heap's slabs, once it has memory.
-    slabs: Cell<*mut Slab>,
     heap: UnsafeCell<Heap<Marked>>,
 }
 
@@ -188,8 +185,7 @@ impl Flist {
             bytes: Cell::new(0),
             descriptors: Cell::new(ptr::null_mut()),
         };
-        let slabs = Cell::new(ptr::null_mut());
-        Ok(Flist { front, ladder, budget, slabs, heap: UnsafeCell::new(heap) })
+        Ok(Flist { front, ladder, budget, heap: UnsafeCell::new(heap) })
     }
 
     /// The heap, for a slow path.
@@ -220,7 +216,6 @@ impl Flist {
         if cache.is_null() {
             return Err(heap.refused(size_of::<ThreadCache>()));
         }
-        self.slabs.set(heap.slab(0));
         self.front.shelves.set(ThreadCache::shelves(cache));
         self.front.base.set(reservation.base().as_ptr());
         self.front.descriptors.set(reservation.descriptors().0);

@@ -358,9 +358,24 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn put_known(&mut self, pool: *mut Pool, state: *mut u8, slab: *mut Slab) {
         // SAFETY: the caller's promise.
         unsafe {
-            (*slab).free += 1;
+            if !S::ALONE {
+                (*slab).free += 1;
+            }
+            self.put_alone(pool, state);
+        }
+    }
+
+    /// The same, where nobody counts what is in the pools.
+    ///
+    /// # Safety
+    ///
+    /// As [`put_known`](Heap::put_known), in an arena for one thread.
+    #[inline(always)]
+    pub(crate) unsafe fn put_alone(&mut self, pool: *mut Pool, state: *mut u8) {
+        // SAFETY: passed on.
+        unsafe {
             if (*pool).put(state) {
-                self.note_put(pool, slab);
+                self.note_put(pool);
             }
         }
     }
@@ -382,20 +397,52 @@ impl<S: Slot> Heap<S> {
     /// The pool is one of `slab`, which is this arena's, and is not used by the caller
     /// afterwards.
     #[cold]
-    unsafe fn note_put(&mut self, pool: *mut Pool, slab: *mut Slab) {
+    unsafe fn note_put(&mut self, pool: *mut Pool) {
         // SAFETY: the caller's promise.
         unsafe {
+            let index = (*pool).slab as usize;
+            let shelf = ThreadCache::shelves::<S>((*pool).owner).at(index);
             if !(*pool).listed {
-                let owner = ThreadCache::shelves::<S>((*pool).owner);
-                (*owner.at((*pool).slab as usize)).list(pool);
+                (*shelf).list(pool);
                 (*pool).waited();
             }
             let full_grown = (*pool).ready == (*pool).count;
-            let others = (*slab).free - (*pool).free() as usize;
-            let enough = usize::from((*slab).magazine_most);
-            if (*pool).is_empty() && full_grown && others >= enough && !(*pool).kept {
+            if !(*pool).is_empty() || !full_grown || (*pool).kept {
+                return;
+            }
+            let enough = usize::from(self.slab(index).magazine_most);
+            if self.others_have(shelf, pool, index, enough) {
                 self.retire(pool, Leaving::Retained);
             }
+        }
+    }
+
+    /// Whether pools of the slab at `index` beside this one have so many chunks: of all caches, or
+    /// in an arena for one thread, of this shelf.
+    ///
+    /// # Safety
+    ///
+    /// Pool and shelf are this arena's.
+    unsafe fn others_have(
+        &self,
+        shelf: *mut Shelf<S>,
+        pool: *mut Pool,
+        index: usize,
+        enough: usize,
+    ) -> bool {
+        // SAFETY: the caller's promise; pools in lists are alive.
+        unsafe {
+            if !S::ALONE {
+                return self.free_chunks(index) - (*pool).free() as usize >= enough;
+            }
+            let (mut others, mut other) = (0, (*shelf).listed);
+            while others < enough && !other.is_null() {
+                if other != pool {
+                    others += (*other).free() as usize;
+                }
+                other = (*other).next_listed;
+            }
+            others >= enough
         }
     }
 }

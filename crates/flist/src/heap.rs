@@ -332,6 +332,35 @@ impl<S: Slot> Heap<S> {
         }
     }
 
+    /// How many chunks of the slab at `index`, which has memory, are in their pools.
+    ///
+    /// A shared arena counts them. One for a single thread looks, so that a free that goes straight
+    /// to its pool writes to that alone: only pools that are listed have any.
+    pub(crate) fn free_chunks(&self, index: usize) -> usize {
+        if S::ALONE {
+            return self.listed_free(index);
+        }
+        // SAFETY: the counts are this heap's.
+        self.counts(index).map_or(0, |slab| unsafe { (*slab).free })
+    }
+
+    /// The same, from the pools.
+    fn listed_free(&self, index: usize) -> usize {
+        let (mut free, mut cache) = (0, self.caches);
+        // SAFETY: the list holds this arena's caches, and theirs its pools.
+        unsafe {
+            while !cache.is_null() {
+                let mut pool = (*ThreadCache::shelves::<S>(cache).at(index)).listed;
+                while let Some(one) = pool.as_ref() {
+                    free += one.free() as usize;
+                    pool = one.next_listed;
+                }
+                cache = (*cache).next;
+            }
+        }
+        free
+    }
+
     /// Chunks of a slab with pools that callers hold. While other threads are at work,
     /// their magazines are counted a little before or after.
     fn live(&self, index: usize, slab: &Slab) -> usize {
@@ -350,7 +379,7 @@ impl<S: Slot> Heap<S> {
                 cache = (*cache).next;
             }
         }
-        slab.out().saturating_sub(ready)
+        (slab.ready - self.free_chunks(index)).saturating_sub(ready)
     }
 
     /// Checks the equations of this module, and those of every pool.
@@ -358,6 +387,9 @@ impl<S: Slot> Heap<S> {
     pub(crate) fn check_invariants(&self) {
         use crate::descriptor::RUN;
         let mut heap = self.retained.runs() * RUN;
+        for index in 0..self.pooled {
+            assert_eq!(self.free_chunks(index), self.listed_free(index));
+        }
         let mut pool = self.pools;
         // SAFETY: the lists hold this arena's pools and extents.
         unsafe {

@@ -57,7 +57,9 @@ impl<S: Slot> Heap<S> {
             let slab = self.slab(slab as usize);
             slab.pools -= 1;
             slab.ready -= free as usize;
-            slab.free -= free as usize;
+            if !S::ALONE {
+                slab.free -= free as usize;
+            }
             slab.heap -= charged;
             if prev.is_null() {
                 self.pools = next;

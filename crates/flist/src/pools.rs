@@ -218,7 +218,9 @@ impl<S: Slot> Heap<S> {
             slab.depot_most = depot_most as u8;
             slab.pools += 1;
             slab.ready += ready;
-            slab.free += ready;
+            if !S::ALONE {
+                slab.free += ready;
+            }
             slab.heap += charged;
             (*shelf).own(pool);
         }
@@ -276,7 +278,9 @@ impl<S: Slot> Heap<S> {
             let slab = self.slab((*pool).slab as usize);
             slab.heap += step;
             slab.ready += more;
-            slab.free += more;
+            if !S::ALONE {
+                slab.free += more;
+            }
         }
     }
 }

@@ -120,7 +120,9 @@ impl<S: Slot> Heap<S> {
                 let taken = (*pool).take(slots.add(got as usize), wanted - got, out_state);
                 self.note_handed(pool);
                 got += taken;
-                (*slab).free -= taken as usize;
+                if !S::ALONE {
+                    (*slab).free -= taken as usize;
+                }
                 if !(*pool).has_room() {
                     let owner = ThreadCache::shelves::<S>((*pool).owner);
                     (*owner.at(index)).unlist(pool);
@@ -202,10 +204,10 @@ impl<S: Slot> Heap<S> {
     ) -> Result<*mut Pool, AllocError> {
         // SAFETY: passed on; pools in lists are alive.
         unsafe {
-            let slab: *mut Slab = self.slab(index);
-            let much = (*slab).common
-                || (*slab).free > self.much(index) && (*slab).free > (*slab).ready / MUCH_SHARE;
-            if (*slab).free > 0 {
+            let free = self.free_chunks(index);
+            let &mut Slab { common, ready, .. } = self.slab(index);
+            let much = common || free > self.much(index) && free > ready / MUCH_SHARE;
+            if free > 0 {
                 let found = self.others_pool(from, index, much);
                 if !found.is_null() {
                     self.seen.hit();

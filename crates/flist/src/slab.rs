@@ -5,7 +5,8 @@
 pub(crate) struct Slab {
     /// Chunks that are charged. For extents, how many there are.
     pub(crate) ready: usize,
-    /// Of those, how many are in their pools: neither with callers nor in magazines.
+    /// Of those, how many are in their pools: neither with callers nor in magazines. Counted in
+    /// shared arenas alone: see [`free_chunks`](crate::heap::Heap::free_chunks).
     pub(crate) free: usize,
     /// Bytes charged for pools (extents) of this slab.
     pub(crate) heap: usize,
@@ -20,10 +21,3 @@ pub(crate) struct Slab {
 }
 
 const _: () = assert!(size_of::<Slab>() == 32);
-
-impl Slab {
-    /// Chunks out of their pools: with callers, and in magazines.
-    pub(crate) fn out(&self) -> usize {
-        self.ready - self.free
-    }
-}

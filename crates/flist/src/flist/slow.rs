@@ -30,24 +30,22 @@ impl Flist {
     #[inline(never)]
     pub(super) fn push_full(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
         // SAFETY: called from outside through `free`; the heap calls nothing back. The
-        // chunk is live and this arena's, so its descriptor leads to a shelf, its slab is one of
-        // the heap's, and its state lies as many bytes behind the first as there are chunks before
-        // it. An extent's shelf has no depot, so what is behind the test is a pool's.
+        // chunk is live and this arena's, so its descriptor leads to a shelf, and its state lies
+        // as many bytes behind the first as there are chunks before it. An extent's shelf has no depot, so what is behind the test is a pool's.
         unsafe {
             let magazine: *mut Magazine<Marked> = (*descriptor).shelf().cast();
             if !(*magazine).is_depot_full() {
                 return self.push_slow(descriptor, chunk, state);
             }
-            let (pool, index) = ((*descriptor).pool, (*descriptor).slab as usize);
+            let pool = (*descriptor).pool;
             debug_assert!(!pool.is_null());
-            let slab = self.slabs.get().sub(index);
             let state = if CHECKED {
                 state
             } else {
                 let distance = chunk.addr() - (*descriptor).start.addr();
                 (*descriptor).states.add(locate(distance, (*descriptor).reciprocal).0)
             };
-            self.heap().put_known(pool, state, slab);
+            self.heap().put_alone(pool, state);
         }
     }
 
