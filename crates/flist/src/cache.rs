@@ -125,7 +125,12 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    unsafe fn find_cache(&self, thread: u64) -> *mut ThreadCache {
+    /// The cache of thread number `thread`; null if it has none.
+    ///
+    /// # Safety
+    ///
+    /// The arena's caches do not change meanwhile.
+    pub(crate) unsafe fn find_cache(&self, thread: u64) -> *mut ThreadCache {
         let mut cache = self.caches;
         // SAFETY: the list holds this arena's caches.
         unsafe {

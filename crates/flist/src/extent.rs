@@ -15,7 +15,7 @@ use core::ptr::{self, NonNull};
 
 use mallocer_core::{AllocError, MAX_CAPACITY};
 
-use crate::cache::ThreadCache;
+use crate::cache::{ONLY, ThreadCache};
 use crate::descriptor::{Descriptor, Kind, RUN, Tag};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
@@ -117,12 +117,6 @@ impl<S: Slot> Heap<S> {
         };
         let start = reservation.start_of(span.first);
         debug_assert!(start.addr().get().is_multiple_of(align));
-        let shelf = if S::ALONE && !cache.is_null() {
-            // SAFETY: a cache has a shelf for every extent.
-            unsafe { ThreadCache::shelves::<S>(cache).at(self.shelf_of(slab).into()).cast() }
-        } else {
-            ptr::null_mut()
-        };
         let next = core::mem::replace(&mut self.extents, span.first);
         // SAFETY: the span is this arena's now, and so is every extent in the list.
         unsafe {
@@ -131,11 +125,11 @@ impl<S: Slot> Heap<S> {
             (*descriptor).reciprocal = self.home_number();
             (*descriptor).states = ptr::addr_of_mut!((*descriptor).state);
             (*descriptor).pool = ptr::null_mut();
-            (*descriptor).set_shelf(shelf);
+            (*descriptor).set_shelf(ptr::null_mut());
             (*descriptor).set_extent_bytes(bytes);
             (*descriptor).set_prev(0);
             (*descriptor).next = next;
-            (*descriptor).slab = self.shelf_of(slab);
+            self.put_on_shelf(descriptor, slab);
             (*descriptor).state = LIVE;
             (*descriptor).set_tag(Tag::new(self.id, Kind::Live));
             if next != 0 {
@@ -262,7 +256,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: as above.
         unsafe {
             (*descriptor).set_extent_bytes(bytes);
-            (*descriptor).slab = self.shelf_of(slab);
+            self.put_on_shelf(descriptor, slab);
         }
         self.count_extent(old_slab, -1, -(old_bytes as isize));
         self.count_extent(slab, 1, bytes as isize);
@@ -332,9 +326,23 @@ impl<S: Slot> Heap<S> {
         self.ladder.lookup().first_at_least(bytes).max(self.pooled)
     }
 
-    /// Which shelf an extent is on that is counted under the slab at `index`.
-    fn shelf_of(&self, index: usize) -> u16 {
-        index.min(self.shelved) as u16
+    /// Notes which shelf an extent is on that is counted under the slab at `index`, and in an arena
+    /// for one thread, where that is.
+    ///
+    /// # Safety
+    ///
+    /// The descriptor is that of one of this arena's extents.
+    unsafe fn put_on_shelf(&self, descriptor: *mut Descriptor, index: usize) {
+        let shelf = index.min(self.shelved);
+        // SAFETY: the caller's promise; a cache has a shelf for every extent. That of an arena for
+        // one thread is there before any extent that a program can free.
+        unsafe {
+            (*descriptor).slab = shelf as u16;
+            let only = if S::ALONE { self.find_cache(ONLY) } else { ptr::null_mut() };
+            if !only.is_null() {
+                (*descriptor).set_shelf(ThreadCache::shelves::<S>(only).at(shelf).cast());
+            }
+        }
     }
 
     fn count_extent(&mut self, slab: usize, extents: isize, bytes: isize) {

@@ -280,9 +280,15 @@ impl Flist {
 
     /// The magazine that a found chunk goes to.
     #[inline(always)]
-    fn magazine(found: Found) -> *mut Magazine<Marked> {
-        // SAFETY: the chunk is live and this arena's, so its descriptor leads to a shelf of it.
-        let shelf = unsafe { (*found.descriptor).shelf() };
+    fn magazine(&self, found: Found) -> *mut Magazine<Marked> {
+        // SAFETY: the chunk is live and this arena's, so its descriptor leads to a shelf of it: a
+        // pool that nobody owned, of a cluster, was adopted before a chunk of it was handed out.
+        let (shelf, slab) = unsafe { ((*found.descriptor).shelf(), (*found.descriptor).slab) };
+        debug_assert_eq!(
+            shelf.addr(),
+            // SAFETY: every descriptor of this arena names one of its shelves.
+            unsafe { self.front.shelves.get().at(slab.into()) }.addr()
+        );
         // A magazine is the first of its shelf.
         shelf.cast()
     }
@@ -308,7 +314,7 @@ impl Flist {
     fn put(&self, address: usize) -> bool {
         match self.find(address) {
             Some(found) => {
-                self.push(Self::magazine(found), found);
+                self.push(self.magazine(found), found);
                 true
             }
             None => false,
@@ -320,7 +326,7 @@ impl Flist {
     #[inline(always)]
     fn put_sized(&self, address: usize, layout: Layout) -> bool {
         let Some(found) = self.find(address) else { return false };
-        let magazine = Self::magazine(found);
+        let magazine = self.magazine(found);
         // SAFETY: the magazine is this arena's.
         let serves = unsafe { (*magazine).serves(layout.size()) };
         let fits = serves && layout.align() <= self.front.alignment;

@@ -31,7 +31,8 @@ impl Flist {
     pub(super) fn push_full(&self, descriptor: *mut Descriptor, chunk: *mut u8, state: *mut u8) {
         // SAFETY: called from outside through `free`; the heap calls nothing back. The
         // chunk is live and this arena's, so its descriptor leads to a shelf, and its state lies
-        // as many bytes behind the first as there are chunks before it. An extent's shelf has no depot, so what is behind the test is a pool's.
+        // as many bytes behind the first as there are chunks before it. An extent's shelf has no
+        // depot, so what is behind the test is a pool's.
         unsafe {
             let magazine: *mut Magazine<Marked> = (*descriptor).shelf().cast();
             if !(*magazine).is_depot_full() {
@@ -146,7 +147,7 @@ impl Flist {
             unsafe { misuse::fits(self.heap(), &*found.descriptor, address, size, align) }
         });
         match found {
-            Some(found) => self.push(Self::magazine(found), found),
+            Some(found) => self.push(self.magazine(found), found),
             None => self.misused("free_sized", address, Some(layout)),
         }
     }
@@ -224,7 +225,7 @@ impl Flist {
             let bytes = old_len.min(layout.size());
             new.cast::<u8>().as_ptr().copy_from_nonoverlapping(found.chunk, bytes);
         }
-        self.push(Self::magazine(found), found);
+        self.push(self.magazine(found), found);
         Ok(Ok(new))
     }
 
