@@ -10,7 +10,8 @@
 //!              extent         ──▶ extents at hand ──────────full──▶ heap
 //! ```
 //!
-//! Here every chunk is looked at whole: found by its arena's tag, whosever pool it is of.
+//! A free takes the short way of `front` first; what is left are extents, found by their arena's
+//! tag.
 
 use core::alloc::Layout;
 use core::ptr::NonNull;

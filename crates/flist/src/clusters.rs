@@ -57,8 +57,11 @@ impl<S: Slot> Heap<S> {
         let stride = self.stride(index);
         let held_back = self.magazines.most(stride) * (1 + self.magazines.depot(stride));
         let wanted = self.free_chunks(index) + chunks + held_back as usize;
-        while self.free_chunks(index) < wanted {
-            let missing = (wanted - self.free_chunks(index)) * stride;
+        loop {
+            let missing = wanted.saturating_sub(self.free_chunks(index)) * stride;
+            if missing == 0 {
+                return Ok(());
+            }
             let runs = missing.div_ceil(RUN).clamp(1, MOST_RUNS);
             let pool = self.new_pool_of(cache, index, runs, runs)?;
             self.slab(index).common = true;
@@ -76,7 +79,6 @@ impl<S: Slot> Heap<S> {
                 }
             }
         }
-        Ok(())
     }
 
     /// Extents are cut from one span, which is had by taking one extent of its size and

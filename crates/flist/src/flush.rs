@@ -358,20 +358,18 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn put_known(&mut self, pool: *mut Pool, state: *mut u8, slab: *mut Slab) {
         // SAFETY: the caller's promise.
         unsafe {
-            if !S::ALONE {
-                (*slab).free += 1;
-            }
-            self.put_alone(pool, state);
+            (*slab).note_free::<S>(1);
+            self.put_uncounted(pool, state);
         }
     }
 
-    /// The same, where nobody counts what is in the pools.
+    /// The same, but for the slab's count: all there is to it in an arena for one thread.
     ///
     /// # Safety
     ///
-    /// As [`put_known`](Heap::put_known), in an arena for one thread.
+    /// As [`put_known`](Heap::put_known).
     #[inline(always)]
-    pub(crate) unsafe fn put_alone(&mut self, pool: *mut Pool, state: *mut u8) {
+    pub(crate) unsafe fn put_uncounted(&mut self, pool: *mut Pool, state: *mut u8) {
         // SAFETY: passed on.
         unsafe {
             if (*pool).put(state) {

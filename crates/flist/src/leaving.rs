@@ -57,9 +57,7 @@ impl<S: Slot> Heap<S> {
             let slab = self.slab(slab as usize);
             slab.pools -= 1;
             slab.ready -= free as usize;
-            if !S::ALONE {
-                slab.free -= free as usize;
-            }
+            slab.note_free::<S>(-(free as isize));
             slab.heap -= charged;
             if prev.is_null() {
                 self.pools = next;

@@ -218,9 +218,7 @@ impl<S: Slot> Heap<S> {
             slab.depot_most = depot_most as u8;
             slab.pools += 1;
             slab.ready += ready;
-            if !S::ALONE {
-                slab.free += ready;
-            }
+            slab.note_free::<S>(ready as isize);
             slab.heap += charged;
             (*shelf).own(pool);
         }
@@ -278,9 +276,7 @@ impl<S: Slot> Heap<S> {
             let slab = self.slab((*pool).slab as usize);
             slab.heap += step;
             slab.ready += more;
-            if !S::ALONE {
-                slab.free += more;
-            }
+            slab.note_free::<S>(more as isize);
         }
     }
 }

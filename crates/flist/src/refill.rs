@@ -120,9 +120,7 @@ impl<S: Slot> Heap<S> {
                 let taken = (*pool).take(slots.add(got as usize), wanted - got, out_state);
                 self.note_handed(pool);
                 got += taken;
-                if !S::ALONE {
-                    (*slab).free -= taken as usize;
-                }
+                (*slab).note_free::<S>(-(taken as isize));
                 if !(*pool).has_room() {
                     let owner = ThreadCache::shelves::<S>((*pool).owner);
                     (*owner.at(index)).unlist(pool);

@@ -259,13 +259,24 @@ impl<S: Slot> Shelf<S> {
         self.note_depot();
     }
 
-    /// Notes in the magazine whether the depot takes no more: it has all it gets, and they are full.
-    /// To be called when either has changed.
+    /// Notes in the magazine whether the depot takes no more. To be called when that may have
+    /// changed.
     fn note_depot(&mut self) {
+        let full = self.is_depot_full();
+        self.magazine.set_depot_full(full);
+    }
+
+    /// Whether there is a depot that takes no more: it has all it gets, and they are full.
+    fn is_depot_full(&self) -> bool {
         // SAFETY: a depot is this shelf's own.
         let depot = unsafe { self.depot.as_ref() };
-        let full = depot.is_some_and(|depot| depot.full.load(Relaxed) >= u32::from(depot.most));
-        self.magazine.set_depot_full(full);
+        depot.is_some_and(|depot| depot.full.load(Relaxed) >= u32::from(depot.most))
+    }
+
+    /// Checks that the magazine knows of its depot what is so.
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn check_invariants(&self) {
+        assert_eq!(self.magazine.is_depot_full(), self.is_depot_full());
     }
 
     /// Puts a parcel of `count` chunks into the inbox; `false` if it has `most`.

@@ -1,5 +1,7 @@
 //! The counts of one slab.
 
+use crate::pool::Slot;
+
 /// The counts of one slab of an arena. All zero bytes is one without memory.
 #[repr(C)]
 pub(crate) struct Slab {
@@ -21,3 +23,13 @@ pub(crate) struct Slab {
 }
 
 const _: () = assert!(size_of::<Slab>() == 32);
+
+impl Slab {
+    /// Notes that so many chunks came into their pools, or left them, in an arena that counts.
+    #[inline(always)]
+    pub(crate) fn note_free<S: Slot>(&mut self, change: isize) {
+        if !S::ALONE {
+            self.free = self.free.wrapping_add_signed(change);
+        }
+    }
+}

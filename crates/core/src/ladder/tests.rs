@@ -1,3 +1,4 @@
+use super::table::{BUCKETS, bucket_start};
 use super::*;
 use alloc::vec::Vec;
 use proptest::prelude::*;

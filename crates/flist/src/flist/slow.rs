@@ -46,7 +46,7 @@ impl Flist {
                 let distance = chunk.addr() - (*descriptor).start.addr();
                 (*descriptor).states.add(locate(distance, (*descriptor).reciprocal).0)
             };
-            self.heap().put_alone(pool, state);
+            self.heap().put_uncounted(pool, state);
         }
     }
 
