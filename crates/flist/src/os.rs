@@ -1,11 +1,11 @@
 //! The four things asked of the operating system: reserve, commit, decommit, and
 //! the time.
 //!
-//! Where the system overcommits (the default on Linux), reserved memory is readable
-//! and writable from the start and backed by a page when it is first touched, so
-//! commit asks nothing of anybody. Where it does not (`vm.overcommit_memory = 2`, or
-//! a limit on data), such a mapping is refused; then addresses are reserved without
-//! access, and commit and decommit change that: the *strict* mode.
+//! Where the system overcommits (the default on Linux), reserved memory may be read and
+//! written without anything being counted, and is backed by a page when it is first touched,
+//! so commit only opens what was closed, and decommit closes nothing. Where it does not
+//! (`vm.overcommit_memory = 2`, or a limit on data), such a mapping is refused; then addresses
+//! are reserved without access, and commit and decommit change that: the *strict* mode.
 
 use core::ffi::CStr;
 use core::ptr::{self, NonNull};
@@ -48,7 +48,8 @@ pub(crate) unsafe fn unreserve(start: *mut u8, bytes: usize) {
     unsafe { libc::munmap(start.cast(), bytes) };
 }
 
-/// Makes a reserved range usable in strict mode; `false` if the system refuses.
+/// Makes a reserved range usable, which was closed or not yet committed; `false` if the system
+/// refuses.
 ///
 /// # Safety
 ///
@@ -59,6 +60,17 @@ pub(crate) unsafe fn commit(start: *mut u8, bytes: usize) -> bool {
     }
     // SAFETY: the range is ours, and gains access only.
     unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_READ | libc::PROT_WRITE) == 0 }
+}
+
+/// Takes all access to a part of a lazy reservation away, until it is committed; `false` if the
+/// system refuses.
+///
+/// # Safety
+///
+/// The part lies within a reservation and is not used.
+pub(crate) unsafe fn close(start: *mut u8, bytes: usize) -> bool {
+    // SAFETY: the caller's promise.
+    !refused() && unsafe { libc::mprotect(start.cast(), bytes, libc::PROT_NONE) == 0 }
 }
 
 /// Gives the contents of a range back and keeps its addresses. Afterwards it reads

@@ -4,12 +4,15 @@
 //!
 //! ```text
 //! base                                                              frontier
-//!  │ run 0 │ run 1 │ run 2 │ …                                     │ never used …
-//!  unused    └── arenas' pools, extents, bookkeeping; free spans ──┘
+//!  │ run 0 │ run 1 │ run 2 │ …                                     │ never used │ closed …
+//!  closed    └── arenas' pools, extents, bookkeeping; free spans ──┘            open
 //! ```
 //!
-//! with a table of 64-byte descriptors beside it. `address − base`, a shift and a
-//! bounds test answer for every address of the process.
+//! Nobody has access to what is closed, so that a read or a write far from any chunk is a fault
+//! and not silence. The frontier opens it ahead of itself, an eighth of what there is at a time.
+//!
+//! Beside it there is a table of 64-byte descriptors. `address − base`, a shift and a bounds
+//! test answer for every address of the process.
 //!
 //! Arenas take spans of runs and give them back when they are released. What comes
 //! back is kept as it is (*dirty*) and serves the next arena without a system call;
@@ -32,6 +35,7 @@ use crate::descriptor::{Descriptor, Descriptors, Kind, RUN, RUN_SHIFT};
 use crate::lock::{Guard, Lock};
 use crate::once::Once;
 use crate::os;
+use crate::pool::OS_PAGE;
 use crate::primitive::{AtomicBool, process_wide};
 use crate::spans::{Span, Spans};
 
@@ -40,6 +44,10 @@ use crate::spans::{Span, Spans};
 const LARGEST: usize = if cfg!(mallocer_loom) { SMALLEST } else { 16 << 40 };
 /// The smallest that is of use.
 const SMALLEST: usize = 16 << 20;
+
+/// The frontier opens this part of the runs below it, ahead of itself, but at least so many.
+const AHEAD_SHARE: u32 = 8;
+const AHEAD_LEAST: u32 = 8;
 
 /// Runs that released arenas may leave committed for the next ones: 256 MiB.
 pub(crate) const DIRTY_RUNS_KEPT: usize = (256 << 20) / RUN;
@@ -58,6 +66,8 @@ pub(crate) struct Reservation {
 struct Free {
     /// The first run that was never used.
     frontier: u32,
+    /// The first run that is closed; in strict mode each span is committed by itself.
+    open: u32,
     dirty: Spans,
     clean: Spans,
 }
@@ -143,8 +153,16 @@ impl Reservation {
         }
         let gap = start.addr().get().next_multiple_of(ALIGN) - start.addr().get();
         let base_offset = gap + table.next_multiple_of(ALIGN);
-        // SAFETY: the table lies within what was reserved.
-        if reserved.strict && !unsafe { os::commit(start.as_ptr(), gap + table) } {
+        // What is behind the table is closed: in strict mode it is already, and the table, too.
+        let closed = (gap + table).next_multiple_of(OS_PAGE);
+        // SAFETY: both parts lie within what was reserved, and nobody uses it yet.
+        let ready = unsafe {
+            match reserved.strict {
+                true => os::commit(start.as_ptr(), gap + table),
+                false => os::close(start.add(closed).as_ptr(), whole - closed),
+            }
+        };
+        if !ready {
             // SAFETY: reserved above, and used by nobody.
             unsafe { os::unreserve(start.as_ptr(), whole) };
             return None;
@@ -162,6 +180,7 @@ impl Reservation {
             huge: AtomicBool::new(false),
             free: Lock::new(Free {
                 frontier: 1,
+                open: 1,
                 dirty: Spans::new(0, Kind::Dirty),
                 clean: Spans::new(0, Kind::Clean),
             }),
@@ -235,7 +254,7 @@ impl Reservation {
             }
             if !free.clean.take_at(table, first, runs) {
                 let room = first == free.frontier && runs <= self.runs - first;
-                if !room {
+                if !(room && self.open(&mut free, first + runs)) {
                     return None;
                 }
                 free.frontier += runs;
@@ -364,6 +383,22 @@ impl Reservation {
         Some(Taken { span, zero: true })
     }
 
+    /// Opens all runs below `end`, and some ahead; `false` if the system refuses.
+    fn open(&self, free: &mut Guard<'_, Free>, end: u32) -> bool {
+        if self.strict || end <= free.open {
+            return true;
+        }
+        let ahead = (end / AHEAD_SHARE).max(AHEAD_LEAST);
+        let to = end.saturating_add(ahead).min(self.runs);
+        let start = self.start_of(free.open).as_ptr();
+        // SAFETY: runs that were never used, within the reservation.
+        let opened = unsafe { os::commit(start, (to - free.open) as usize * RUN) };
+        if opened {
+            free.open = to;
+        }
+        opened
+    }
+
     /// Moves the frontier over `runs` runs at a multiple of `align`.
     unsafe fn advance(
         &self,
@@ -375,7 +410,7 @@ impl Reservation {
         let skipped = origin.wrapping_sub(free.frontier) & (align - 1);
         let first = free.frontier.checked_add(skipped)?;
         let end = first.checked_add(runs)?;
-        if end > self.runs {
+        if end > self.runs || !self.open(free, end) {
             return None;
         }
         if first > free.frontier {

@@ -76,6 +76,22 @@ impl Ended {
         assert!(line.starts_with("mallocer: misuse in ") && !line.contains('\n'), "{self:#?}");
         assert!(line.contains(words), "not said: {words}\n{self:#?}");
     }
+
+    /// Whether the system stopped it at an access that it may not make.
+    pub(crate) fn faulted(&self) -> bool {
+        self.signal == Some(11)
+    }
+
+    /// Stopped for a misuse that it says of itself: by a message with these words, or, if there
+    /// are none, by a fault.
+    #[track_caller]
+    pub(crate) fn stopped(&self, words: &str) {
+        if words.is_empty() {
+            assert!(self.faulted(), "no fault: {self:#?}");
+        } else {
+            self.caught(words);
+        }
+    }
 }
 
 /// A run of a program that is being prepared.

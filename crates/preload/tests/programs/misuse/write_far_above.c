@@ -1,0 +1,10 @@
+/* faults */
+#include <stdlib.h>
+
+/* A mebibyte further: in a small heap there is no chunk. */
+int main(int count, char **words) {
+    size_t size = atol(words[1]);
+    volatile char *chunk = malloc(size);
+    chunk[size - 1 + (1 << 20)] = 1;
+    return 0;
+}
