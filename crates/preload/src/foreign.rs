@@ -1,8 +1,8 @@
 //! Pointers that the C library's own `malloc` has handed out.
 //!
-//! A library that is loaded with `RTLD_DEEPBIND` finds the C library's `malloc` before the
-//! one in here, and may pass its chunks to parts of the program that find this one. They
-//! are told by where they are: the C library's heap is what `brk` has grown, and this
+//! Whoever asks the C library itself for its `malloc` (by `dlsym`, or as a library that was loaded
+//! with `RTLD_DEEPBIND`, see `deepbind`) may pass its chunks to parts of the program that find this
+//! one. They are told by where they are: the C library's heap is what `brk` has grown, and this
 //! library never uses that.
 //!
 //! ```text
@@ -69,7 +69,7 @@ pub(crate) fn usable_size(chunk: *mut c_void) -> Option<size_t> {
 }
 
 /// The definition of a symbol behind the one in here.
-fn next(name: &CStr) -> Option<*const c_void> {
+pub(crate) fn next(name: &CStr) -> Option<*const c_void> {
     // SAFETY: the name ends with a zero byte.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
     (!found.is_null()).then_some(found.cast_const())

@@ -16,6 +16,7 @@
 //! | `environment`, `options` | the variable `MALLOCER` |
 //! | `report`, `delivery`, `output` | statistics as text and as JSON; where they go; writing without allocating |
 //! | `foreign` | pointers that the C library's own `malloc` has handed out |
+//! | `deepbind` | libraries that would pass ours on to the C library |
 //! | `errno` | how a call says why there is no memory |
 //!
 //! # How it is built
@@ -30,6 +31,8 @@
 #![cfg_attr(panic = "abort", no_std)]
 
 mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod deepbind;
 mod delivery;
 mod environment;
 mod errno;

@@ -27,6 +27,8 @@ pub(crate) struct Options {
     /// Whether the system is to use huge pages; `None` leaves it to the system.
     pub(crate) huge: Option<bool>,
     pub(crate) hardened: bool,
+    /// Whether libraries that are opened with `RTLD_DEEPBIND` may have it.
+    pub(crate) deepbind: bool,
     /// Whether statistics are written at exit.
     pub(crate) at_exit: bool,
     /// The signal at which they are written; 0 for none.
@@ -52,6 +54,7 @@ impl Options {
         decay_ms: Some(500),
         huge: None,
         hardened: false,
+        deepbind: false,
         at_exit: false,
         signal: 0,
         json: false,
@@ -110,6 +113,7 @@ impl Options {
             }
             "huge" => self.huge = Some(flag(value).ok_or("huge=1 or huge=0")?),
             "hardened" => self.hardened = flag(value).ok_or("hardened=1 or hardened=0")?,
+            "deepbind" => self.deepbind = flag(value).ok_or("deepbind=1 or deepbind=0")?,
             "stats" => match value.split_once(':').unwrap_or((value, "")) {
                 ("exit", "") => self.at_exit = true,
                 ("signal", "") => self.signal = libc::SIGUSR2,
@@ -152,7 +156,8 @@ impl Options {
 }
 
 const NAMES: &str = "tiny=SIZExCHUNKS, small=SIZExCHUNKS, SIZE=CHUNKS, decay=TIME, huge=0|1, \
-                     hardened=0|1, stats=exit|signal, format=text|json, file=NAME";
+                     hardened=0|1, deepbind=0|1, stats=exit|signal, format=text|json, \
+                     file=NAME";
 const STATS: &str = "stats=exit, stats=signal (SIGUSR2) or stats=signal:NUMBER, 1 to 64";
 
 /// An option that cannot be understood. Displays as one line.

@@ -15,6 +15,8 @@ use core::time::Duration;
 use mallocer_core::{Config, Ladder};
 use mallocer_flist::Process;
 
+#[cfg(target_arch = "x86_64")]
+use crate::deepbind;
 use crate::environment;
 use crate::foreign;
 use crate::heap::HEAP;
@@ -59,6 +61,10 @@ pub(crate) fn opened(heap: &'static Process<true>) {
     let options = options(&mut |_| {});
     if let Some(huge) = options.huge {
         heap.advise_huge(huge);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if options.deepbind {
+        deepbind::keep();
     }
     for &cluster in options.clusters() {
         have_ready(heap, cluster);

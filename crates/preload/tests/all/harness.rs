@@ -15,7 +15,8 @@ pub(crate) fn source(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs").join(name)
 }
 
-/// The program that is compiled from `programs/<name>`, once in a run of the tests.
+/// The program that is compiled from `programs/<name>`, once in a run of the tests; from a source
+/// in the folder `shared`, a shared library.
 pub(crate) fn compiled(name: &str) -> PathBuf {
     static COMPILED: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     let mut compiled =
@@ -35,6 +36,9 @@ pub(crate) fn compiled(name: &str) -> PathBuf {
     command.args(["-O0", "-w", "-fno-builtin", "-D_GNU_SOURCE", "-pthread"]);
     if is_cpp {
         command.args(["-std=c++17", "-fsized-deallocation"]);
+    }
+    if name.starts_with("shared/") {
+        command.args(["-shared", "-fPIC"]);
     }
     command.arg("-I").arg(source("")).arg("-o").arg(&fresh).arg(source(name)).arg("-ldl");
     let output = command.output().unwrap_or_else(|error| panic!("{compiler:?}: {error}"));

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{run_source, source};
+use crate::harness::{compiled, run_source, source};
 
 /// Of a pool with many chunks, of one with few, and an extent.
 pub(crate) const SIZES: [usize; 3] = [8, 4 << 10, 256 << 10];
@@ -39,6 +39,19 @@ fn chunks_of_the_c_library_are_passed_on() {
     let ended = run_source("foreign.c", "").arg("twice").end();
     assert_eq!(ended.signal, Some(6), "{ended:?}");
     assert!(!ended.stderr.contains("mallocer"), "{ended:?}");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn chunks_do_not_end_in_the_c_library() {
+    let library = compiled("shared/deepbound.c");
+    let run = |options| run_source("deepbind.c", options).arg(library.display()).end();
+    for options in ["", "hardened=1"] {
+        run(options).well();
+    }
+    // That is what would become of them.
+    let ended = run("deepbind=1");
+    assert!(matches!(ended.signal, Some(6 | 11)), "{ended:?}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn good_options_say_nothing() {
         "decay=500ms,decay=2s",
         "huge=1,hardened=0",
         "huge=0",
+        "deepbind=1,deepbind=no",
         "stats=signal,stats=signal:12,format=json",
     ] {
         assert_eq!(said(options), "", "{options}");
@@ -37,6 +38,7 @@ fn a_bad_option_is_one_line_that_names_it_and_what_is_accepted() {
         ("decay=99999999999999999999", "decay=never"),
         ("huge=2", "huge=1"),
         ("hardened=very", "hardened=1"),
+        ("deepbind=2", "deepbind=1"),
         ("stats=now", "stats=exit"),
         ("stats=signal:900", "stats=signal"),
         ("format=xml", "format=json"),
