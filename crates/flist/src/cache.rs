@@ -3,7 +3,12 @@
 //! ```text
 //! Heap::caches ──▶ cache of thread 7 ──▶ cache of thread 3 ──▶ cache, free ──▶ …
 //!                  │ thread, next        one shelf for each slab …           │
+//! Index::taken[3] ─peer─▶ caches of threads 3, 67, 131, …
+//! Index::free     ─peer─▶ caches of no thread
 //! ```
+//!
+//! All of them are in one list, and by their threads in an index, so that thousands of threads
+//! find theirs.
 //!
 //! A cache has a magazine for each slab, and the pools that it refills them from: its
 //! own, so that threads do not share cache lines by having each other's neighbours. The
@@ -13,7 +18,7 @@
 //! next one. Only the thread that a cache belongs to uses its magazines; all else of it
 //! changes under the arena's lock.
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use mallocer_core::MAX_SLABS;
 
@@ -51,8 +56,10 @@ impl<S: Slot> Shelves<S> {
 #[repr(C, align(64))]
 pub(crate) struct ThreadCache {
     /// The number of the thread it belongs to.
-    pub(crate) thread: u64,
+    thread: u64,
     pub(crate) next: *mut ThreadCache,
+    /// The next one in the same part of the index.
+    peer: *mut ThreadCache,
     /// Bytes of chunks that it may hold back beyond its magazines.
     pub(crate) held_back: usize,
     /// Bytes of the heap when it was last scavenged, or else when it got its thread.
@@ -82,45 +89,124 @@ impl ThreadCache {
     }
 }
 
+/// Parts of the index. Threads have numbers in a row.
+const PARTS: usize = 64;
+
+/// The caches of a heap by their threads.
+pub(crate) struct Index {
+    taken: [*mut ThreadCache; PARTS],
+    free: *mut ThreadCache,
+}
+
+impl Index {
+    pub(crate) const EMPTY: Index =
+        Index { taken: [ptr::null_mut(); PARTS], free: ptr::null_mut() };
+
+    /// The cache of thread number `thread`; null if it has none.
+    ///
+    /// # Safety
+    ///
+    /// The caches in here are alive, and do not change meanwhile.
+    unsafe fn find(&self, thread: u64) -> *mut ThreadCache {
+        let mut cache = self.taken[thread as usize % PARTS];
+        // SAFETY: the caller's promise.
+        unsafe {
+            while !cache.is_null() && (*cache).thread != thread {
+                cache = (*cache).peer;
+            }
+        }
+        cache
+    }
+
+    /// A cache of no thread, if there is one, which is in here no more.
+    ///
+    /// # Safety
+    ///
+    /// As [`find`](Index::find).
+    unsafe fn take_free(&mut self) -> Option<NonNull<ThreadCache>> {
+        let cache = NonNull::new(self.free)?;
+        // SAFETY: the caller's promise.
+        self.free = unsafe { cache.as_ref().peer };
+        Some(cache)
+    }
+
+    /// Makes a cache that is not in here the one of thread number `thread`.
+    ///
+    /// # Safety
+    ///
+    /// The cache is the heap's.
+    unsafe fn put(&mut self, cache: *mut ThreadCache, thread: u64) {
+        let part = &mut self.taken[thread as usize % PARTS];
+        // SAFETY: the caller's promise.
+        unsafe { ((*cache).thread, (*cache).peer) = (thread, *part) };
+        *part = cache;
+    }
+
+    /// Makes a cache in here one of no thread.
+    ///
+    /// # Safety
+    ///
+    /// It is a thread's.
+    unsafe fn set_free(&mut self, cache: *mut ThreadCache) {
+        // SAFETY: the caller's promise: so it is in its part, whose caches are alive.
+        unsafe {
+            let mut place: *mut *mut ThreadCache =
+                &raw mut self.taken[(*cache).thread as usize % PARTS];
+            while *place != cache {
+                place = &raw mut (**place).peer;
+            }
+            *place = (*cache).peer;
+            ((*cache).thread, (*cache).peer) = (FREE_CACHE, self.free);
+        }
+        self.free = cache;
+    }
+}
+
 impl<S: Slot> Heap<S> {
     /// The cache of thread number `thread`: its own, else a free one, else a new one;
     /// null if there is no memory for it.
     pub(crate) fn cache_of(&mut self, thread: u64) -> *mut ThreadCache {
-        // SAFETY: the list holds this arena's caches, whose heads change under its lock.
+        // SAFETY: the index holds this arena's caches, whose heads change under its lock.
         unsafe {
-            let own = self.find_cache(thread);
+            let own = self.index.find(thread);
             if !own.is_null() {
                 return own;
             }
-            let free = self.find_cache(FREE_CACHE);
-            if !free.is_null() {
-                (*free).thread = thread;
-                (*free).scavenged_at = self.heap;
-                return free;
-            }
-            let shelves = (self.shelved + 1) * size_of::<Shelf<S>>();
-            let bytes = size_of::<ThreadCache>() + shelves;
-            let Ok(_) = self.attach() else { return ptr::null_mut() };
-            let Some(cache) = self.meta().take_zeroed(bytes) else { return ptr::null_mut() };
-            let cache = cache.cast::<ThreadCache>().as_ptr();
-            // All zero bytes are shelves with nothing.
-            let kept_back = ptr::null_mut();
-            let (next, scavenged_at) = (self.caches, self.heap);
-            cache.write(ThreadCache { thread, next, held_back: 0, scavenged_at, kept_back });
-            self.caches = cache;
+            let cache = match self.index.take_free() {
+                Some(free) => free.as_ptr(),
+                None => match self.new_cache() {
+                    Some(new) => new.as_ptr(),
+                    None => return ptr::null_mut(),
+                },
+            };
+            (*cache).scavenged_at = self.heap;
+            self.index.put(cache, thread);
             cache
         }
     }
 
+    /// A cache that is no thread's yet, nor in the index.
+    fn new_cache(&mut self) -> Option<NonNull<ThreadCache>> {
+        let shelves = (self.shelved + 1) * size_of::<Shelf<S>>();
+        let bytes = size_of::<ThreadCache>() + shelves;
+        self.attach().ok()?;
+        // All zero bytes are a head and shelves with nothing.
+        let cache = self.meta().take_zeroed(bytes)?.cast::<ThreadCache>();
+        // SAFETY: the block was taken for it.
+        unsafe { (*cache.as_ptr()).next = self.caches };
+        self.caches = cache.as_ptr();
+        Some(cache)
+    }
+
     /// Flushes the cache of a thread that ends, and leaves it to the next one.
     pub(crate) fn leave_cache(&mut self, thread: u64) {
-        // SAFETY: the list holds this arena's caches; the thread that ends is the caller,
+        // SAFETY: the index holds this arena's caches; the thread that ends is the caller,
         // so its magazines are its own.
         unsafe {
-            let cache = self.find_cache(thread);
+            let cache = self.index.find(thread);
             if !cache.is_null() {
                 self.drain(cache);
-                (*cache).thread = FREE_CACHE;
+                self.index.set_free(cache);
             }
         }
     }
@@ -131,13 +217,51 @@ impl<S: Slot> Heap<S> {
     ///
     /// The arena's caches do not change meanwhile.
     pub(crate) unsafe fn find_cache(&self, thread: u64) -> *mut ThreadCache {
-        let mut cache = self.caches;
-        // SAFETY: the list holds this arena's caches.
-        unsafe {
-            while !cache.is_null() && (*cache).thread != thread {
-                cache = (*cache).next;
+        // SAFETY: passed on.
+        unsafe { self.index.find(thread) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::collections::HashMap;
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn each_thread_finds_its_own_cache_and_a_free_one_is_no_threads() {
+        // SAFETY: all zero bytes is the head of a cache of no thread.
+        let mut caches: Vec<ThreadCache> =
+            (0..300).map(|_| unsafe { core::mem::zeroed() }).collect();
+        let mut unused: Vec<*mut ThreadCache> =
+            caches.iter_mut().map(|cache| &raw mut *cache).collect();
+        let (mut index, mut model) = (Index::EMPTY, HashMap::new());
+        let mut free = 0;
+        for round in 0..5_000_u64 {
+            // Many threads to a part, and the one of all that have none.
+            let thread = if round % 97 == 0 { ANYONE } else { 1 + round * 37 % 400 };
+            // SAFETY: the heads outlive the index.
+            unsafe {
+                let found = index.find(thread);
+                assert_eq!(model.get(&thread).copied().unwrap_or(ptr::null_mut()), found);
+                if !found.is_null() {
+                    index.set_free(found);
+                    assert!((*found).is_left() && model.remove(&thread).is_some());
+                    free += 1;
+                } else if let Some(cache) = index.take_free() {
+                    free -= 1;
+                    index.put(cache.as_ptr(), thread);
+                    model.insert(thread, cache.as_ptr());
+                } else if let Some(cache) = unused.pop() {
+                    assert_eq!(free, 0);
+                    index.put(cache, thread);
+                    model.insert(thread, cache);
+                }
+                assert!(model.iter().all(|(&thread, &cache)| (*cache).thread == thread));
             }
         }
-        cache
+        assert!(model.len() > 50 && free > 0);
     }
 }

@@ -20,7 +20,7 @@ use mallocer_core::{
     AllocError, Budget, Config, Hints, Info, Ladder, MAX_CAPACITY, Misuse, SlabUse,
 };
 
-use crate::cache::ThreadCache;
+use crate::cache::{Index, ThreadCache};
 use crate::descriptor::{Descriptor, Descriptors, Kind, Tag};
 use crate::locate::Home;
 use crate::magazine::MagazineBounds;
@@ -96,6 +96,9 @@ pub(crate) struct Heap<S> {
     pub(crate) twice: Option<Misuse>,
     /// The magazines of the arena's threads, of its only one first of all.
     pub(crate) caches: *mut ThreadCache,
+    pub(crate) index: Index,
+    /// Where the next search of other threads' pools goes on; null for the first cache.
+    pub(crate) next_looked_at: *mut ThreadCache,
     pub(crate) magazines: MagazineBounds,
     pub(crate) max_pools: usize,
     pub(crate) max_chunks: usize,
@@ -153,6 +156,8 @@ impl<S: Slot> Heap<S> {
             unbacked: None,
             twice: None,
             caches: ptr::null_mut(),
+            index: Index::EMPTY,
+            next_looked_at: ptr::null_mut(),
             magazines: MagazineBounds::new(config.capacity),
             max_pools: config.max_pools,
             max_chunks: config.max_chunks,

@@ -12,7 +12,7 @@
 
 use core::ptr::{self, NonNull};
 
-use crate::cache::ThreadCache;
+use crate::cache::{Index, ThreadCache};
 use crate::descriptor::{Kind, RUN, Tag};
 use crate::heap::Heap;
 use crate::os;
@@ -275,7 +275,8 @@ impl<S: Slot> Heap<S> {
         let mut retained = core::mem::replace(&mut self.retained, Spans::new(self.id, Kind::Dirty));
         (self.pools, self.extents, self.runs) = (ptr::null_mut(), 0, 0);
         self.kept_runs = 0;
-        self.caches = ptr::null_mut();
+        (self.caches, self.index) = (ptr::null_mut(), Index::EMPTY);
+        self.next_looked_at = ptr::null_mut();
         // SAFETY: all lists hold this arena's own memory, which nothing uses any more. The
         // bookkeeping that the lists run through is given back last, and nobody can take
         // it before the call is over.

@@ -28,6 +28,10 @@ const MUCH_BYTES: usize = 16 << 10;
 /// and than this part of the slab's chunks.
 const MUCH_SHARE: usize = 4;
 
+/// A search of other threads' pools looks at so many caches at most; the next one goes on there,
+/// so that thousands of threads do not search each other.
+const MOST_LOOKED_AT: usize = 256;
+
 impl<S: Slot> Heap<S> {
     /// Fills a cache's empty magazine of the slab at `index` with at least one chunk. If
     /// capacity refuses, what the arena and this cache keep is given up first.
@@ -265,7 +269,7 @@ impl<S: Slot> Heap<S> {
 
     /// A pool of another cache that has a chunk; null if there is none. One that its thread
     /// left, or of which half is free, changes its owner. Those of living threads are
-    /// looked at only if `much`.
+    /// looked at only if `much`, and not all of them at once if they are many.
     ///
     /// # Safety
     ///
@@ -276,10 +280,15 @@ impl<S: Slot> Heap<S> {
         index: usize,
         much: bool,
     ) -> *mut Pool {
-        let mut other = self.caches;
+        let mut other = self.next_looked_at;
+        if other.is_null() {
+            other = self.caches;
+        }
+        let mut looked_at = 0;
         // SAFETY: the list holds this arena's caches, and theirs this arena's pools.
         unsafe {
-            while !other.is_null() {
+            while !other.is_null() && looked_at < MOST_LOOKED_AT {
+                looked_at += 1;
                 let left = (*other).is_left();
                 if other != cache && (left || much) {
                     let mut pool = (*ThreadCache::shelves::<S>(other).at(index)).listed;
@@ -296,6 +305,7 @@ impl<S: Slot> Heap<S> {
                 other = (*other).next;
             }
         }
+        self.next_looked_at = other;
         ptr::null_mut()
     }
 
