@@ -19,30 +19,37 @@ use core::ptr::NonNull;
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
 use crate::front::{Front, has_mark};
-use crate::heap::{LARGEST_POOLED, LARGEST_SHELVED};
+use crate::heap::{LARGEST_POOLED, LARGEST_SHELVED, aligned_slab};
 use crate::place::Found;
 use crate::pool::Bare;
 
 impl Front {
-    /// Allocates once the magazine has run empty: from the depot behind it, or an extent.
+    /// Allocates once the magazine has run empty: from the depot behind it, or an extent; or at an
+    /// alignment that not every slab has, also from the magazine.
     #[inline(never)]
     pub(crate) fn alloc_behind(
         &self,
         cache: *mut ThreadCache,
         layout: Layout,
     ) -> Option<NonNull<[u8]>> {
-        if layout.size() > LARGEST_SHELVED {
+        let (size, align) = (layout.size(), layout.align());
+        if size > LARGEST_SHELVED {
             return None;
         }
-        if layout.size() > LARGEST_POOLED {
+        if size > LARGEST_POOLED {
             return self.take_kept(cache, layout);
         }
-        // SAFETY: the cache is this thread's, and has a shelf for every such size.
-        let fetched = unsafe {
-            let index = self.first_at_least(layout.size());
-            (*ThreadCache::shelves::<Bare>(cache).at(index)).fetch()
-        };
-        fetched.then(|| self.alloc(cache, layout)).flatten()
+        if self.is_aligned(align) {
+            return self.alloc_near(cache, size);
+        }
+        // SAFETY: the lookup table lives as long as the arena's ladder. The slab has a shelf in the
+        // cache, which is this thread's.
+        unsafe {
+            let index = aligned_slab(&*self.lookup, size, align)?;
+            let magazine = ThreadCache::shelves::<Bare>(cache).magazine(index);
+            let Some(Bare(chunk)) = (*magazine).pop() else { return self.fetch(cache, index) };
+            Some(self.hand_out(chunk, index))
+        }
     }
 
     /// Puts the chunk at `address` on a shelf of this cache, whosever pool it is of, or an extent

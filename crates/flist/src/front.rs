@@ -72,7 +72,7 @@ pub(crate) struct Front {
     pub(crate) common: u32,
     /// Alignment that every slab has.
     alignment: u32,
-    lookup: *const Table,
+    pub(crate) lookup: *const Table,
     /// For a size of up to [`SMALL_BYTES`], at `(size + 7) / 8`: how far behind the head of a
     /// cache the magazine is that serves it. Sizes that share an entry and no slab are led to
     /// the last shelf, which never has a chunk.
@@ -381,18 +381,44 @@ impl Front {
         if size > LARGEST_POOLED {
             return None;
         }
-        // SAFETY: the cache is this thread's, and has a shelf for every such size; a chunk off its
-        // magazine is the caller's, and as long as its slab.
+        // SAFETY: the cache is this thread's, and has a shelf for every such size.
+        unsafe { self.fetch(cache, self.first_at_least(size)) }
+    }
+
+    /// The same, of the slab at `index`.
+    ///
+    /// # Safety
+    ///
+    /// The cache is this thread's, and has a shelf for the slab.
+    #[inline(always)]
+    pub(crate) unsafe fn fetch(
+        &self,
+        cache: *mut ThreadCache,
+        index: usize,
+    ) -> Option<NonNull<[u8]>> {
+        // SAFETY: the caller's promise; a chunk off a magazine is the caller's.
         unsafe {
-            let index = self.first_at_least(size);
             let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
             if !(*shelf).fetch() {
                 return None;
             }
             let Bare(chunk) = (*shelf).magazine.pop()?;
+            Some(self.hand_out(chunk, index))
+        }
+    }
+
+    /// A chunk that came off a magazine of the slab at `index`, without its mark.
+    ///
+    /// # Safety
+    ///
+    /// It is the caller's.
+    #[inline(always)]
+    pub(crate) unsafe fn hand_out(&self, chunk: *mut u8, index: usize) -> NonNull<[u8]> {
+        // SAFETY: the caller's promise; it is as long as its slab, and not null.
+        unsafe {
             clear_mark(chunk);
             let len = *(*self.lookup).slabs.get_unchecked(index);
-            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len))
+            NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len)
         }
     }
 

@@ -17,7 +17,7 @@ use core::ptr;
 use core::time::Duration;
 
 use mallocer_core::{
-    AllocError, Budget, Config, Hints, Info, Ladder, MAX_CAPACITY, Misuse, SlabUse,
+    AllocError, Budget, Config, Hints, Info, Ladder, MAX_CAPACITY, Misuse, SlabUse, Table,
 };
 
 use crate::cache::{Index, ThreadCache};
@@ -130,6 +130,16 @@ pub(crate) struct Attached {
     pub(crate) home: *mut Home,
 }
 
+/// The slab whose pools serve `size` bytes at an alignment that not every slab has; `None` if an
+/// extent does, since a slab that is aligned far enough may be much larger than the request.
+pub(crate) fn aligned_slab(table: &Table, size: usize, align: usize) -> Option<usize> {
+    // It is as long as so many times the alignment at least, so that few slabs are looked at.
+    let least = table.first_at_least(size.checked_next_multiple_of(align)?);
+    let at = table.first_multiple(least, align)?.get();
+    let most = size.saturating_mul(2).clamp(OS_PAGE, LARGEST_POOLED);
+    (table.slabs[at] <= most).then_some(at)
+}
+
 impl<S: Slot> Heap<S> {
     pub(crate) fn new(config: &Config, id: u64, budget: Budget, out_state: u8) -> Heap<S> {
         let slabs = config.ladder.slabs();
@@ -231,16 +241,7 @@ impl<S: Slot> Heap<S> {
         if align <= table.alignment {
             return if index < self.pooled { Route::Pool(index) } else { Route::Extent };
         }
-        // A slab that is aligned far enough may be much larger than the request.
-        match table.first_multiple(index, align) {
-            Some(at)
-                if at.get() < self.pooled
-                    && table.slabs[at.get()] <= size.saturating_mul(2).max(OS_PAGE) =>
-            {
-                Route::Pool(at.get())
-            }
-            _ => Route::Extent,
-        }
+        aligned_slab(table, size, align).map_or(Route::Extent, Route::Pool)
     }
 
     /// Finds the arena a place in the process, and memory for its slabs.

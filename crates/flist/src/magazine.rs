@@ -26,7 +26,7 @@ const MAGAZINE_SHARE: usize = 256;
 const THREAD_MAGAZINES: usize = 8;
 /// And in chunks, at most and at least.
 const MAGAZINE_MOST: u32 = 128;
-const MAGAZINE_LEAST: u32 = 4;
+const MAGAZINE_LEAST: u32 = 8;
 /// A new magazine's room; it grows when it runs empty or full.
 const MAGAZINE_FIRST: u32 = 16;
 /// What is sent to another thread at once, in bytes of chunks.

@@ -40,8 +40,10 @@ pub(crate) const MOST_RUNS: usize = (4 << 20) / RUN;
 const POOL_SHARE: usize = 4;
 const LARGE_POOL_SHARE: usize = 4;
 
-/// A slab with this part of the heap takes retained memory before it grows into fresh one.
+/// A slab with this part of the heap takes retained memory before it grows into fresh one,
 const MAIN_SHARE: usize = 8;
+/// and where as much is retained, one with so many bytes.
+const WORTH_A_RUN: usize = 16 << 10;
 
 /// A step of fresh memory of at least this many bytes is backed with pages at once.
 const LEAST_POPULATED: usize = 16 << 10;
@@ -61,10 +63,13 @@ impl<S: Slot> Heap<S> {
         self.new_pool_of(cache, index, runs, least)
     }
 
-    /// Whether the slab at `index` is a good part of the heap. Its growth is worth a look at what
-    /// else the heap has; a slab that has little would keep a run of that for a page.
+    /// Whether the slab at `index` is a good part of the heap, or much of the heap lies idle. Then its
+    /// growth is worth a look at what else the heap has; a slab that has little would keep a run of
+    /// that for a page.
     pub(crate) fn is_main(&mut self, index: usize) -> bool {
-        self.slab(index).heap >= (self.heap / MAIN_SHARE).max(RUN)
+        let (part, slab) = (self.heap / MAIN_SHARE, self.slab(index).heap);
+        let retained = self.retained.runs().saturating_sub(self.kept_runs) * RUN;
+        slab >= part.max(RUN) || retained >= part && slab >= WORTH_A_RUN
     }
 
     /// A pool for the slab at `index` out of retained memory, if there is some.

@@ -392,6 +392,13 @@ impl Sharing {
                 return self.unlock(heap);
             }
             let shelf = ThreadCache::shelves(cache).at(index);
+            // A thread that never had such a chunk for itself needs none at hand: a pure consumer
+            // would hold back some of each slab that all share.
+            if index >= heap.common && (*shelf).magazine.cap() == 0 {
+                set_mark(found.chunk, self.front.finder.key);
+                heap.put_chunk(chunk, index);
+                return self.unlock(heap);
+            }
             let own = self.front.is_own(found, cache);
             let owner = (*found.descriptor).shelf();
             let push = || {
@@ -410,9 +417,8 @@ impl Sharing {
                 }
                 pushed = push();
             }
-            if pushed {
-                set_mark(found.chunk, self.front.finder.key);
-            } else {
+            set_mark(found.chunk, self.front.finder.key);
+            if !pushed {
                 heap.put_chunk(chunk, index);
             }
         }

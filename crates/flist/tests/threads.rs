@@ -302,3 +302,32 @@ fn an_extent_is_not_taken_for_the_chunk_that_was_freed_there() {
     }
     assert_eq!(heap.info().alloc, 0);
 }
+
+/// Threads that free large chunks and never allocate one.
+#[test]
+fn who_only_frees_large_chunks_keeps_none() {
+    const SIZES: [usize; 6] = [16_384, 20_000, 30_000, 40_000, 50_000, 65_536];
+    const AT_ONCE: usize = 4;
+    let heap = open(1 << 30);
+    let live: usize = SIZES.iter().sum::<usize>() * AT_ONCE;
+    thread::scope(|scope| {
+        let ways: Vec<_> = (0..6)
+            .map(|_| {
+                let (there, arriving) = sync_channel::<Sent>(0);
+                let heap = &heap;
+                scope.spawn(move || arriving.iter().for_each(|sent| check_and_free(heap, sent)));
+                there
+            })
+            .collect();
+        for way in ways.iter().cycle().take(60) {
+            let chunks: Vec<Sent> = (0..AT_ONCE)
+                .flat_map(|_| SIZES)
+                .map(|size| fill(&heap, size, size as u8))
+                .collect();
+            chunks.into_iter().for_each(|chunk| way.send(chunk).unwrap());
+        }
+    });
+    // What is live, as much at hand of the one that allocates, and rounding.
+    let peak = heap.statistics().peak_heap;
+    assert!(peak < 4 * live, "{peak} bytes at the peak for {live} live ones");
+}

@@ -195,11 +195,11 @@ impl Table {
         unsafe { *self.slabs.get_unchecked(index) }
     }
 
-    /// The first slab from position `index` on that is a multiple of `align`.
-    #[cold]
+    /// The first slab from position `index` on that is a multiple of `align`, a power of two.
     pub fn first_multiple(&self, index: usize, align: usize) -> Option<SlabIndex> {
         let slabs = self.slabs[..self.count].get(index..)?;
-        let skipped = slabs.iter().position(|slab| slab.is_multiple_of(align))?;
+        // Without a division for each.
+        let skipped = slabs.iter().position(|slab| slab & (align - 1) == 0)?;
         Some(SlabIndex((index + skipped) as u16))
     }
 }

@@ -1,11 +1,11 @@
-//! Every misuse, one to a program: caught by default, at three sizes.
+//! Every misuse, one to a program: caught by default, at four sizes.
 
 use std::fs;
 
 use crate::harness::{compiled, run_source, source};
 
-/// Of a pool with many chunks, of one with few, and an extent.
-pub(crate) const SIZES: [usize; 3] = [8, 4 << 10, 256 << 10];
+/// Of a pool with many chunks, of one with few, of one that all threads share, and an extent.
+pub(crate) const SIZES: [usize; 4] = [8, 4 << 10, 40 << 10, 256 << 10];
 
 /// What a program says of itself in its first line, `/* says: … */`; nothing if that is
 /// `/* faults */`.
