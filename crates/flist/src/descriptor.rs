@@ -94,7 +94,7 @@ pub(crate) struct Descriptor {
     tag: AtomicU64,
     /// First byte of the pool or extent.
     pub(crate) start: *mut u8,
-    /// `ceil(2^64 / stride)` of a pool, which is above 2⁴⁸. For an extent the address of its
+    /// `floor(2^64 / stride) + 1` of a pool, which is above 2⁴⁸. For an extent the address of its
     /// arena's home: any number from 1 to 2⁴⁸ makes only offset 0 of a run exact.
     pub(crate) reciprocal: u64,
     /// State byte of the first chunk; for an extent, `state` below.
@@ -110,8 +110,7 @@ pub(crate) struct Descriptor {
     /// its slab in bytes.
     pub(crate) runs: u32,
     /// The neighbour before in the list of extents or of free spans, 0 for none; for a
-    /// pool, from how many bytes behind its start on no chunk begins in this run that was ever
-    /// handed out.
+    /// pool, what says which chunks were ever handed out: see [`set_handed`](Self::set_handed).
     prev: AtomicU32,
     /// The neighbour behind.
     pub(crate) next: u32,
@@ -144,29 +143,37 @@ impl Descriptor {
         self.prev.store(prev, Relaxed);
     }
 
-    /// Whether `address` is below those places of a pool from which on no chunk was ever
-    /// handed out. It may be any address at all: the others are not of this pool, and what
-    /// begins before the pool's start is far behind it.
-    #[inline(always)]
-    pub(crate) fn was_handed(&self, address: usize) -> bool {
-        address.wrapping_sub(self.start.addr()) < self.prev.load(Relaxed) as usize
-    }
-
-    /// Says that chunks in this run of a pool that begin before `handed`, in bytes from the
-    /// pool's start, were handed out; at most where the run ends, so that an address of
-    /// another run is not taken for one of this. Others may look at it meanwhile.
-    pub(crate) fn set_handed(&self, handed: usize) {
-        debug_assert!(u32::try_from(handed).is_ok());
-        self.prev.store(handed as u32, Relaxed);
-    }
-
-    /// Whether a chunk of a pool begins at `address`, which [`was_handed`](Self::was_handed).
+    /// Whether a chunk of a pool that was ever handed out begins at `address`, which may be any
+    /// address of user space: one multiplication and one comparison.
     ///
-    /// As `locate` in `pool`, of which this is the half that tells of the remainder.
+    /// With `c = floor(2^64 / d) + 1`, `c × d` is `2^64 + e`, and `e` is from 1 to `d`. The lower half of
+    /// `n × c`, for a distance `n = k × d + r` from the pool's start, is
+    ///
+    /// ```text
+    /// r = 0:   k × e
+    /// r > 0:   k × e + r × c      from c to 2^64 − c + k × e + e
+    /// ```
+    ///
+    /// and so below `K × e` exactly for the starts of the first `K` chunks: `d` is at most 2¹⁶, so
+    /// `c` is above 2⁴⁸, while `k × e`, being at most `n`, is below 2⁴⁷, and `K × e` below 2³². An address
+    /// below the pool's start has a negative distance, and its product is as far below 2⁶⁴ as that
+    /// of the positive one is above 0: never below `K × e`. (For the theory see `locate` in `pool`.)
+    /// An address that is none of user space passes with a chance of 2⁻³² at most, and is a fault when
+    /// it is read.
     #[inline(always)]
-    pub(crate) fn begins(&self, address: usize) -> bool {
+    pub(crate) fn begins_handed(&self, address: usize) -> bool {
         let distance = address.wrapping_sub(self.start.addr()) as u64;
-        distance.wrapping_mul(self.reciprocal) < self.reciprocal
+        distance.wrapping_mul(self.reciprocal) < self.prev.load(Relaxed).into()
+    }
+
+    /// Says that the first `chunks` chunks of a pool, of `stride` bytes each, were handed out; no more
+    /// than begin before this run ends, so that the number stays short. Others may look at
+    /// it meanwhile.
+    pub(crate) fn set_handed(&self, chunks: u32, stride: usize) {
+        let excess = self.reciprocal.wrapping_mul(stride as u64);
+        let handed = u64::from(chunks) * excess;
+        debug_assert!(u32::try_from(handed).is_ok() && excess <= stride as u64);
+        self.prev.store(handed as u32, Relaxed);
     }
 
     /// The length of the chunks here: an extent's committed bytes, a pool's slab.
@@ -236,6 +243,56 @@ impl Descriptors {
             unsafe {
                 (*self.at(run)).set_tag(Tag::INNER);
                 (*self.at(run)).set_shelf(core::ptr::null_mut());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::reciprocal;
+
+    /// Whether the answer is that of the definition, for one address.
+    fn check(one: &Descriptor, stride: usize, handed: usize, address: usize) {
+        let distance = address.checked_sub(one.start.addr());
+        let begins = distance.is_some_and(|n| n % stride == 0 && n / stride < handed);
+        assert_eq!(one.begins_handed(address), begins, "{address:#x}, {handed} × {stride}");
+    }
+
+    #[test]
+    fn only_starts_of_chunks_that_were_handed_out_begin_there() {
+        const USER: usize = 1 << 47;
+        // SAFETY: all zero bytes is the descriptor of a run that was never used.
+        let mut one: Descriptor = unsafe { core::mem::zeroed() };
+        let mut random = 1_u64;
+        for start in [RUN, USER / 3 / RUN * RUN, USER - 64 * RUN] {
+            one.start = core::ptr::without_provenance_mut(start);
+            for stride in (2..600).chain([1000, 1024, 4095, 4096, 32_768, 65_528, 65_535, RUN]) {
+                one.reciprocal = reciprocal(stride);
+                for handed in [0, 1, 2, 17, 64 * RUN / stride] {
+                    one.set_handed(handed as u32, stride);
+                    let mut check = |address: usize| check(&one, stride, handed, address);
+                    for k in [0, 1, 2, 16, 17, handed.saturating_sub(1), handed, handed + 1] {
+                        (start + k * stride - 1..=start + k * stride + 1).for_each(&mut check);
+                    }
+                    // Far away, at multiples of the stride and beside them.
+                    for power in 17..47 {
+                        let far = (1_usize << power).next_multiple_of(stride);
+                        for address in [start.wrapping_add(far), start.wrapping_sub(far)] {
+                            for near in address.wrapping_sub(1)..=address.wrapping_add(1) {
+                                if near < USER {
+                                    check(near);
+                                }
+                            }
+                        }
+                    }
+                    for _ in 0..100 {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        check((random >> 17) as usize);
+                    }
+                    [0, 1, USER - 1].into_iter().for_each(check);
+                }
             }
         }
     }

@@ -167,17 +167,17 @@ impl Finder {
         unsafe {
             let descriptor = self.some_descriptor(address)?;
             let shelf = (*descriptor).shelf();
-            let shelf = if self.is_of(shelf, cache) {
-                cache.with_addr(shelf.addr())
+            let shelf: *mut Shelf<Bare> = if self.is_of(shelf, cache) {
+                shelf.cast()
             } else {
                 let distance = common_distance(shelf)?;
                 if (*descriptor).tag().as_number() != self.tag() {
                     return None;
                 }
-                cache.byte_add(distance)
+                cache.byte_add(distance).cast()
             };
             let chunk = self.live_chunk(descriptor, address)?;
-            Some(Ready { shelf: shelf.cast(), chunk, key: self.key })
+            Some(Ready { shelf, chunk, key: self.key })
         }
     }
 
@@ -204,7 +204,7 @@ impl Finder {
         // SAFETY: the caller's promise: so it says which chunks of the pool were handed out, and
         // those may be read.
         unsafe {
-            if CHECKED && !((*descriptor).was_handed(address) && (*descriptor).begins(address)) {
+            if CHECKED && !(*descriptor).begins_handed(address) {
                 return None;
             }
             // As `base.with_addr(address)`, which costs a register and a sum here: the

@@ -52,7 +52,7 @@ impl Found {
     #[inline(always)]
     pub(crate) unsafe fn was_handed(self) -> bool {
         // SAFETY: passed on; found, so its descriptor is one.
-        !CHECKED || unsafe { (*self.descriptor).was_handed(self.chunk.addr()) }
+        !CHECKED || unsafe { (*self.descriptor).begins_handed(self.chunk.addr()) }
     }
 
     /// The chunk's length.

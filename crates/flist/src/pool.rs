@@ -327,17 +327,18 @@ impl Pool {
     }
 }
 
-/// The reciprocal of `stride` for [`locate`]: `ceil(2^64 / stride)`.
+/// The reciprocal of `stride` for [`locate`]: `floor(2^64 / stride) + 1`.
 pub(crate) fn reciprocal(stride: usize) -> u64 {
     debug_assert!(stride > 1);
-    u64::MAX / stride as u64 + 1
+    // Of a power of two, 2^64 is a multiple.
+    u64::MAX / stride as u64 + 1 + u64::from(stride.is_power_of_two())
 }
 
 /// Index and remainder in one multiplication.
 ///
-/// With `c = ceil(2^64 / d)` and `n, d < 2^32`, the upper half of `n × c` is `n / d`,
-/// and the lower half is below `c` exactly if `d` divides `n` (Lemire, Kaser and Kurz,
-/// "Faster remainder by direct computation", 2019). Returns the index, and whether
+/// With `c = floor(2^64 / d) + 1` and `n, d < 2^32`, the upper half of `n × c` is `n / d`,
+/// and the lower half is below `c` exactly if `d` divides `n` (after Lemire, Kaser and Kurz,
+/// "Faster remainder by direct computation", 2019, whose `c` is one less for powers of two). Returns the index, and whether
 /// the offset is the start of a chunk.
 #[inline(always)]
 pub(crate) fn locate(offset: usize, reciprocal: u64) -> (usize, bool) {

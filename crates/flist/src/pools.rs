@@ -203,7 +203,7 @@ impl<S: Slot> Heap<S> {
                 (*descriptor).runs = size as u32;
                 (*descriptor).slab = index as u16;
                 (*descriptor).set_shelf(known);
-                (*descriptor).set_handed(0);
+                (*descriptor).set_handed(0, stride);
                 (*descriptor).set_tag(tag);
             }
             (*pool).next = self.pools;

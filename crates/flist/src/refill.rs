@@ -183,9 +183,9 @@ impl<S: Slot> Heap<S> {
             let table = self.table();
             let run_of = |chunk: u32| ((chunk as usize * (*pool).stride) >> RUN_SHIFT) as u32;
             for run in run_of(old)..=run_of(new - 1) {
-                let end = (run as usize + 1) * RUN;
-                let handed = (new as usize * (*pool).stride).min(end);
-                (*table.at((*pool).first_run + run)).set_handed(handed);
+                let within = ((run as usize + 1) * RUN).div_ceil((*pool).stride) as u32;
+                let descriptor = table.at((*pool).first_run + run);
+                (*descriptor).set_handed(new.min(within), (*pool).stride);
             }
         }
     }

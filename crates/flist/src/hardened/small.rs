@@ -188,7 +188,7 @@ impl Hardened {
             } else {
                 not_own(front, descriptor)?
             };
-            if !(*descriptor).was_handed(start) || !(*descriptor).begins(start) {
+            if !(*descriptor).begins_handed(start) {
                 return None;
             }
             let bytes = (*descriptor).runs as usize;
