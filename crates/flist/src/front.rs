@@ -445,8 +445,11 @@ impl Front {
                 return false;
             }
             let Some(chunk) = finder.live_chunk(descriptor, address) else { return false };
-            let shelf = ThreadCache::shelves::<Bare>(cache).at((*descriptor).slab as usize);
-            if size.is_some_and(|size| !(*shelf).magazine.serves(size)) {
+            let slab = (*descriptor).slab as usize;
+            let shelf = ThreadCache::shelves::<Bare>(cache).at(slab);
+            // A thread that never allocated from the slab has no magazine that knows.
+            let fits = |size| (*shelf).magazine.serves(size) || self.first_at_least(size) == slab;
+            if !size.is_none_or(fits) {
                 return false;
             }
             let pushed = if finder.is_of(owner, cache) || common_distance(owner).is_some() {
