@@ -456,8 +456,10 @@ impl Sharing {
 
     /// The length of the live chunk at `address`.
     pub(crate) fn len_of(&self, operation: &'static str, address: usize) -> usize {
-        // SAFETY: a live chunk of this arena.
-        unsafe { self.find_or_tell(operation, address).len(&self.ladder) }
+        let found = self.front.find(address);
+        let found = found.unwrap_or_else(|| self.find_or_tell(operation, address));
+        // SAFETY: the descriptor of a live chunk of this arena.
+        unsafe { (*found.descriptor).chunk_len() }
     }
 
     /// Whether `address` lies where this process's arenas have their chunks.
