@@ -107,7 +107,7 @@ impl Index {
     /// # Safety
     ///
     /// The caches in here are alive, and do not change meanwhile.
-    unsafe fn find(&self, thread: u64) -> *mut ThreadCache {
+    pub(crate) unsafe fn find(&self, thread: u64) -> *mut ThreadCache {
         let mut cache = self.taken[thread as usize % PARTS];
         // SAFETY: the caller's promise.
         unsafe {
@@ -168,11 +168,11 @@ impl<S: Slot> Heap<S> {
     pub(crate) fn cache_of(&mut self, thread: u64) -> *mut ThreadCache {
         // SAFETY: the index holds this arena's caches, whose heads change under its lock.
         unsafe {
-            let own = self.index.find(thread);
+            let own = self.by_thread.find(thread);
             if !own.is_null() {
                 return own;
             }
-            let cache = match self.index.take_free() {
+            let cache = match self.by_thread.take_free() {
                 Some(free) => free.as_ptr(),
                 None => match self.new_cache() {
                     Some(new) => new.as_ptr(),
@@ -180,7 +180,7 @@ impl<S: Slot> Heap<S> {
                 },
             };
             (*cache).scavenged_at = self.heap;
-            self.index.put(cache, thread);
+            self.by_thread.put(cache, thread);
             cache
         }
     }
@@ -203,22 +203,12 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the index holds this arena's caches; the thread that ends is the caller,
         // so its magazines are its own.
         unsafe {
-            let cache = self.index.find(thread);
+            let cache = self.by_thread.find(thread);
             if !cache.is_null() {
                 self.drain(cache);
-                self.index.set_free(cache);
+                self.by_thread.set_free(cache);
             }
         }
-    }
-
-    /// The cache of thread number `thread`; null if it has none.
-    ///
-    /// # Safety
-    ///
-    /// The arena's caches do not change meanwhile.
-    pub(crate) unsafe fn find_cache(&self, thread: u64) -> *mut ThreadCache {
-        // SAFETY: passed on.
-        unsafe { self.index.find(thread) }
     }
 }
 

@@ -338,7 +338,7 @@ impl<S: Slot> Heap<S> {
         // one thread is there before any extent that a program can free.
         unsafe {
             (*descriptor).slab = shelf as u16;
-            let only = if S::ALONE { self.find_cache(ONLY) } else { ptr::null_mut() };
+            let only = if S::ALONE { self.by_thread.find(ONLY) } else { ptr::null_mut() };
             if !only.is_null() {
                 (*descriptor).set_shelf(ThreadCache::shelves::<S>(only).at(shelf).cast());
             }

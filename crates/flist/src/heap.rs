@@ -96,7 +96,8 @@ pub(crate) struct Heap<S> {
     pub(crate) twice: Option<Misuse>,
     /// The magazines of the arena's threads, of its only one first of all.
     pub(crate) caches: *mut ThreadCache,
-    pub(crate) index: Index,
+    /// The same by their threads.
+    pub(crate) by_thread: Index,
     /// Where the next search of other threads' pools goes on; null for the first cache.
     pub(crate) next_looked_at: *mut ThreadCache,
     pub(crate) magazines: MagazineBounds,
@@ -166,7 +167,7 @@ impl<S: Slot> Heap<S> {
             unbacked: None,
             twice: None,
             caches: ptr::null_mut(),
-            index: Index::EMPTY,
+            by_thread: Index::EMPTY,
             next_looked_at: ptr::null_mut(),
             magazines: MagazineBounds::new(config.capacity),
             max_pools: config.max_pools,

@@ -275,7 +275,7 @@ impl<S: Slot> Heap<S> {
         let mut retained = core::mem::replace(&mut self.retained, Spans::new(self.id, Kind::Dirty));
         (self.pools, self.extents, self.runs) = (ptr::null_mut(), 0, 0);
         self.kept_runs = 0;
-        (self.caches, self.index) = (ptr::null_mut(), Index::EMPTY);
+        (self.caches, self.by_thread) = (ptr::null_mut(), Index::EMPTY);
         self.next_looked_at = ptr::null_mut();
         // SAFETY: all lists hold this arena's own memory, which nothing uses any more. The
         // bookkeeping that the lists run through is given back last, and nobody can take

@@ -338,8 +338,8 @@ pub(crate) fn reciprocal(stride: usize) -> u64 {
 ///
 /// With `c = floor(2^64 / d) + 1` and `n, d < 2^32`, the upper half of `n × c` is `n / d`,
 /// and the lower half is below `c` exactly if `d` divides `n` (after Lemire, Kaser and Kurz,
-/// "Faster remainder by direct computation", 2019, whose `c` is one less for powers of two). Returns the index, and whether
-/// the offset is the start of a chunk.
+/// "Faster remainder by direct computation", 2019, whose `c` is one less for powers of two).
+/// Returns the index, and whether the offset is the start of a chunk.
 #[inline(always)]
 pub(crate) fn locate(offset: usize, reciprocal: u64) -> (usize, bool) {
     let product = offset as u128 * reciprocal as u128;

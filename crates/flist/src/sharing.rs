@@ -392,13 +392,6 @@ impl Sharing {
                 return self.unlock(heap);
             }
             let shelf = ThreadCache::shelves(cache).at(index);
-            // A thread that never had such a chunk for itself needs none at hand: a pure consumer
-            // would hold back some of each slab that all share.
-            if index >= heap.common && (*shelf).magazine.cap() == 0 {
-                set_mark(found.chunk, self.front.finder.key);
-                heap.put_chunk(chunk, index);
-                return self.unlock(heap);
-            }
             let own = self.front.is_own(found, cache);
             let owner = (*found.descriptor).shelf();
             let push = || {
@@ -408,8 +401,11 @@ impl Sharing {
                     (*shelf).push_foreign(chunk, owner)
                 }
             };
+            // A thread that never had such a chunk for itself needs none at hand: a pure consumer
+            // would hold back some of each slab that all share.
+            let only_frees = index >= heap.common && (*shelf).magazine.cap() == 0;
             let mut pushed = push();
-            if !pushed {
+            if !pushed && !only_frees {
                 if own {
                     heap.flush(cache, index);
                 } else {
