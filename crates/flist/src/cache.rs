@@ -14,8 +14,8 @@
 //! own, so that threads do not share cache lines by having each other's neighbours. The
 //! one-thread arena has one cache, of thread [`ONLY`]. The shared arena owns the caches
 //! of all its threads: they are blocks of its bookkeeping, and go with it when it is
-//! released. A thread that ends flushes its cache and leaves it, pools and all, to the
-//! next one. Only the thread that a cache belongs to uses its magazines; all else of it
+//! released. A thread that ends leaves it, pools and all, to the
+//! next one, and what is in its magazines if it is little (see `warm`). Only the thread that a cache belongs to uses its magazines; all else of it
 //! changes under the arena's lock.
 
 use core::ptr::{self, NonNull};
@@ -173,7 +173,14 @@ impl<S: Slot> Heap<S> {
                 return own;
             }
             let cache = match self.by_thread.take_free() {
-                Some(free) => free.as_ptr(),
+                Some(free) => {
+                    let warm = self.warm.remove(free.as_ptr());
+                    if warm && thread == ANYONE {
+                        // No thread allocates from its magazines.
+                        self.drain(free.as_ptr());
+                    }
+                    free.as_ptr()
+                }
                 None => match self.new_cache() {
                     Some(new) => new.as_ptr(),
                     None => return ptr::null_mut(),
@@ -198,14 +205,14 @@ impl<S: Slot> Heap<S> {
         Some(cache)
     }
 
-    /// Flushes the cache of a thread that ends, and leaves it to the next one.
+    /// Leaves the cache of a thread that ends to the next one.
     pub(crate) fn leave_cache(&mut self, thread: u64) {
         // SAFETY: the index holds this arena's caches; the thread that ends is the caller,
         // so its magazines are its own.
         unsafe {
             let cache = self.by_thread.find(thread);
             if !cache.is_null() {
-                self.drain(cache);
+                self.drain_or_warm(cache);
                 self.by_thread.set_free(cache);
             }
         }

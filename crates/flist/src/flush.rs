@@ -3,7 +3,8 @@
 //! ```text
 //! magazine ──full──▶ depot ──full──▶ pools
 //! foreign chunks ──▶ their owner's inbox, or pools
-//! a thread that ends, a purge ──▶ everything to pools
+//! a thread that ends ──▶ depot and foreign chunks to pools, and the magazines, or not: see `warm`
+//! a purge ──▶ everything to pools
 //! ```
 //!
 //! Every chunk that reaches its pool is looked at once more: one that is there already was
@@ -26,6 +27,11 @@ use crate::slab::Slab;
 const CACHE_BYTES: usize = 2 << 20;
 /// or this part of the arena's heap.
 const CACHE_SHARE: usize = 8;
+
+/// A thread that waits for the lock to put chunks of several other threads back keeps so many of
+/// the next ones for itself, as long as it has room: threads that hand chunks to and fro at random
+/// would else do little but wait.
+const KEPT_FOREIGN: u32 = 4096;
 
 impl<S: Slot> Heap<S> {
     /// Makes room in a cache's full magazine of the slab at `index`.
@@ -103,12 +109,18 @@ impl<S: Slot> Heap<S> {
     }
 
     /// Makes room among a cache's foreign chunks of the slab at `index`: those that are of
-    /// one living thread go to its inbox, others to their pools.
+    /// one living thread go to its inbox, others to their pools. If the caller `waited` for
+    /// that, the next ones may stay with it.
     ///
     /// # Safety
     ///
     /// As [`refill`](Heap::refill).
-    pub(crate) unsafe fn flush_foreign(&mut self, cache: *mut ThreadCache, index: usize) {
+    pub(crate) unsafe fn flush_foreign(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+        waited: bool,
+    ) {
         self.decay();
         let parcel = self.magazines.parcel(self.stride(index));
         // SAFETY: the shelf is the caller's, and its slots have the room it says. The owner's
@@ -130,6 +142,9 @@ impl<S: Slot> Heap<S> {
                     self.meta().give(old, foreign_bytes::<S>(cap));
                 }
                 return;
+            }
+            if waited {
+                (*shelf).keep_if_mixed(KEPT_FOREIGN);
             }
             if let Some(theirs) = self.owning_shelf(shelf, index)
                 && self.send(theirs, slots, len, index)
@@ -210,10 +225,25 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn drain(&mut self, cache: *mut ThreadCache) {
         for index in 0..self.pooled {
             // SAFETY: passed on; the index is one of the ladder's.
+            unsafe { self.drain_magazine(cache, index) };
+        }
+        // SAFETY: passed on.
+        unsafe { self.drain_all_but_magazines(cache) };
+    }
+
+    /// The same, but for what is in its magazines, those of slabs that all caches share aside.
+    ///
+    /// # Safety
+    ///
+    /// As [`drain`](Heap::drain).
+    pub(crate) unsafe fn drain_all_but_magazines(&mut self, cache: *mut ThreadCache) {
+        for index in 0..self.pooled {
+            // SAFETY: passed on; the index is one of the ladder's.
             unsafe {
                 let shelf = ThreadCache::shelves::<S>(cache).at(index);
-                let magazine = &raw mut (*shelf).magazine;
-                self.put_back(magazine, index, (*magazine).len());
+                if index >= self.common {
+                    self.drain_magazine(cache, index);
+                }
                 self.put_foreign(shelf, index);
                 self.drain_depot(cache, index);
                 self.drain_inbox(shelf, index);
@@ -221,6 +251,19 @@ impl<S: Slot> Heap<S> {
         }
         // SAFETY: passed on.
         unsafe { self.drain_kept(cache) };
+    }
+
+    /// Puts all chunks of a cache's magazine back into their pools.
+    ///
+    /// # Safety
+    ///
+    /// As [`drain`](Heap::drain), and the slab has pools.
+    pub(crate) unsafe fn drain_magazine(&mut self, cache: *mut ThreadCache, index: usize) {
+        // SAFETY: passed on.
+        unsafe {
+            let magazine = ThreadCache::shelves::<S>(cache).magazine(index);
+            self.put_back(magazine, index, (*magazine).len());
+        }
     }
 
     /// Puts all chunks that were sent and not received back into their pools.
@@ -381,7 +424,7 @@ impl<S: Slot> Heap<S> {
     /// Notes that the chunk at `address` was freed twice. In words at once: what comes
     /// next may dissolve its pool.
     #[cold]
-    fn note_twice(&mut self, address: usize, index: usize) {
+    pub(crate) fn note_twice(&mut self, address: usize, index: usize) {
         let mut misuse = Misuse::new(MisuseKind::DoubleFree, "free", address);
         misuse.chunk = Some(address);
         misuse.slab = Some(self.ladder.slabs()[index]);

@@ -456,6 +456,8 @@ impl Front {
                 // Mostly full, or else the chunk would be there.
                 let magazine = &raw const (*shelf).magazine;
                 (*magazine).push(Bare(chunk)) || (*shelf).store() && (*magazine).push(Bare(chunk))
+            } else if (*shelf).keeps_foreign() {
+                (*shelf).magazine.push(Bare(chunk))
             } else {
                 (*shelf).push_foreign(Bare(chunk), owner)
             };

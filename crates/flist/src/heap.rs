@@ -30,6 +30,7 @@ use crate::reservation::Reservation;
 use crate::slab::Slab;
 use crate::spans::Spans;
 use crate::statistics::Seen;
+use crate::warm::Warm;
 
 /// Slabs up to this many bytes are served from pools, larger ones as extents.
 pub(crate) const LARGEST_POOLED: usize = 64 << 10;
@@ -98,6 +99,8 @@ pub(crate) struct Heap<S> {
     pub(crate) caches: *mut ThreadCache,
     /// The same by their threads.
     pub(crate) by_thread: Index,
+    /// Of those that no thread has, the ones with chunks at hand.
+    pub(crate) warm: Warm,
     /// Where the next search of other threads' pools goes on; null for the first cache.
     pub(crate) next_looked_at: *mut ThreadCache,
     pub(crate) magazines: MagazineBounds,
@@ -168,6 +171,7 @@ impl<S: Slot> Heap<S> {
             twice: None,
             caches: ptr::null_mut(),
             by_thread: Index::EMPTY,
+            warm: Warm::NONE,
             next_looked_at: ptr::null_mut(),
             magazines: MagazineBounds::new(config.capacity),
             max_pools: config.max_pools,

@@ -19,6 +19,7 @@ use crate::os;
 use crate::pool::{Pool, Slot};
 use crate::pools::{LARGE_CHUNK, states_bytes};
 use crate::spans::{Span, Spans};
+use crate::warm::Warm;
 
 /// Where memory goes that is not used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +161,7 @@ impl<S: Slot> Heap<S> {
                 self.drain(cache);
             }
             self.drain_inboxes();
+            self.drain_warm();
         }
         self.retire_empty(leaving, 0);
         self.give_up_retained(leaving, self.kept_runs);
@@ -207,6 +209,7 @@ impl<S: Slot> Heap<S> {
             }
             head.scavenged_at = self.heap;
             self.drain(cache);
+            self.drain_warm();
         }
         self.retire_empty(Leaving::Retained, RUN);
     }
@@ -276,6 +279,7 @@ impl<S: Slot> Heap<S> {
         (self.pools, self.extents, self.runs) = (ptr::null_mut(), 0, 0);
         self.kept_runs = 0;
         (self.caches, self.by_thread) = (ptr::null_mut(), Index::EMPTY);
+        self.warm = Warm::NONE;
         self.next_looked_at = ptr::null_mut();
         // SAFETY: all lists hold this arena's own memory, which nothing uses any more. The
         // bookkeeping that the lists run through is given back last, and nobody can take

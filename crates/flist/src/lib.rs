@@ -87,6 +87,7 @@ mod spans;
 mod statistics;
 #[cfg(all(test, not(mallocer_loom)))]
 mod tests;
+mod warm;
 
 pub use flist::Flist;
 #[cfg(not(mallocer_loom))]

@@ -41,10 +41,13 @@ impl<T> Lock<T> {
     /// Waits until no other thread has the value.
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        if self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).is_err() {
+        let waited = self.word.compare_exchange(FREE, HELD, Acquire, Relaxed).is_err();
+        if waited {
             self.wait();
         }
-        self.guard()
+        let mut guard = self.guard();
+        guard.waited = waited;
+        guard
     }
 
     /// Takes the value if no thread has it.
@@ -79,7 +82,7 @@ impl<T> Lock<T> {
     /// The guard of a lock that this thread has taken.
     #[inline(always)]
     fn guard(&self) -> Guard<'_, T> {
-        Guard { lock: self, value: ManuallyDrop::new(self.value.access()) }
+        Guard { lock: self, waited: false, value: ManuallyDrop::new(self.value.access()) }
     }
 
     #[cold]
@@ -108,6 +111,8 @@ impl<T> Lock<T> {
 /// Access to the value of a [`Lock`], until dropped.
 pub(crate) struct Guard<'a, T> {
     lock: &'a Lock<T>,
+    /// Whether another thread had the value when this one asked for it.
+    pub(crate) waited: bool,
     value: ManuallyDrop<Access<T>>,
 }
 

@@ -206,6 +206,7 @@ impl<S: Slot> Heap<S> {
     ) -> Result<*mut Pool, AllocError> {
         // SAFETY: passed on; pools in lists are alive.
         unsafe {
+            self.collect_warm(index);
             let free = self.free_chunks(index);
             let &mut Slab { common, ready, .. } = self.slab(index);
             let much = common || free > self.much(index) && free > ready / MUCH_SHARE;

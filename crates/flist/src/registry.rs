@@ -1,7 +1,7 @@
 //! All shared arenas that are alive: for threads that end, and for forks.
 //!
-//! A thread that ends must flush its magazines in every shared arena, so that nothing
-//! is left behind; an arena that is dropped meanwhile must not be touched. Both take
+//! A thread that ends must leave its magazines in every shared arena to others, so that nothing
+//! is lost; an arena that is dropped meanwhile must not be touched. Both take
 //! the registry's lock. Locks are always taken in this order:
 //!
 //! ```text

@@ -14,9 +14,9 @@ use crate::statistics::{Block, Statistics};
 /// flist for any number of threads: each has magazines of its own, and any may free
 /// what another allocated.
 ///
-/// A thread that ends leaves nothing behind. What a thread holds back is bounded: for each slab
-/// by a magazine of 128 KiB or a 256th of the capacity, and behind all magazines by 2 MiB or an
-/// eighth of the heap.
+/// A thread that ends leaves what it has at hand to the next one, or to any that needs it. What a
+/// thread holds back is bounded: for each slab by a magazine of 128 KiB or a 256th of the capacity,
+/// and behind all magazines by 2 MiB or an eighth of the heap.
 ///
 /// # Examples
 ///

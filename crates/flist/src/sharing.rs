@@ -409,7 +409,8 @@ impl Sharing {
                 if own {
                     heap.flush(cache, index);
                 } else {
-                    heap.flush_foreign(cache, index);
+                    let waited = heap.waited;
+                    heap.flush_foreign(cache, index, waited);
                 }
                 pushed = push();
             }
@@ -492,7 +493,7 @@ impl Sharing {
         self.front.set_tag(Tag::new(heap.id, Kind::Live));
     }
 
-    /// Flushes what a thread that ends has here; returns misuse that is found by it.
+    /// Leaves to others what a thread that ends has here; returns misuse that is found by it.
     pub(crate) fn end_thread(&self, thread: u64) -> Option<Misuse> {
         let mut heap = self.heap.lock();
         heap.leave_cache(thread);

@@ -71,6 +71,8 @@ struct Foreign<S> {
     cap: u32,
     /// The shelf that all of them belong to; null if that is not one.
     owner: *mut (),
+    /// How many more are to go into the magazine instead.
+    keep: AtomicU32,
     slots: [S; 0],
 }
 
@@ -332,6 +334,38 @@ impl<S: Slot> Shelf<S> {
         true
     }
 
+    /// Whether a foreign chunk is to go into the magazine, which has room to spare; if so, it is
+    /// counted.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    #[inline(always)]
+    pub(crate) unsafe fn keeps_foreign(&self) -> bool {
+        // SAFETY: the block is this shelf's.
+        let Some(foreign) = (unsafe { self.foreign.as_ref() }) else { return false };
+        let keep = foreign.keep.load(Relaxed);
+        let keeps = keep > 0 && self.magazine.len() < self.magazine.cap() / 2;
+        if keeps {
+            foreign.keep.store(keep - 1, Relaxed);
+        }
+        keeps
+    }
+
+    /// Keeps the next `most` foreign chunks, if those that leave now belong to several threads.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn keep_if_mixed(&self, most: u32) {
+        // SAFETY: the block is this shelf's.
+        if let Some(foreign) = unsafe { self.foreign.as_ref() }
+            && foreign.owner.is_null()
+        {
+            foreign.keep.store(most, Relaxed);
+        }
+    }
+
     /// Takes the newest of the foreign chunks that `wanted` accepts.
     ///
     /// # Safety
@@ -394,7 +428,10 @@ impl<S: Slot> Shelf<S> {
         let foreign = block.cast::<Foreign<S>>().as_ptr();
         let len = AtomicU32::new(0);
         // SAFETY: the caller's promise.
-        unsafe { foreign.write(Foreign { len, cap, owner: ptr::null_mut(), slots: [] }) };
+        unsafe {
+            let keep = AtomicU32::new(0);
+            foreign.write(Foreign { len, cap, owner: ptr::null_mut(), keep, slots: [] });
+        }
         NonNull::new(core::mem::replace(&mut self.foreign, foreign).cast())
     }
 

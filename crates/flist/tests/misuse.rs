@@ -289,6 +289,21 @@ const GLOBAL_CASES: &[GlobalCase] = &[
         act: || std::thread::spawn(free_twice_overwritten).join().unwrap(),
     },
     GlobalCase {
+        name: "global-double-free-of-what-an-ended-thread-freed",
+        says: &["misuse in dealloc(0x", "freed twice", "; slab 104"],
+        act: || {
+            let layout = Layout::new::<[u64; 13]>();
+            // SAFETY: none; see above.
+            let address = unsafe { Global.alloc(layout) }.expose_provenance();
+            let free = move || {
+                // SAFETY: none; see above.
+                unsafe { Global.dealloc(std::ptr::with_exposed_provenance_mut(address), layout) }
+            };
+            std::thread::spawn(free).join().unwrap();
+            free();
+        },
+    },
+    GlobalCase {
         name: "global-as-far-as-the-reservation-is-large",
         says: &["misuse in dealloc(0x", "foreign"],
         act: || {

@@ -128,6 +128,30 @@ fn thousands_of_threads_leave_survivors_and_nothing_else() {
 }
 
 #[test]
+fn what_an_ended_thread_has_at_hand_serves_another_one() {
+    for size in [8, 100, 1_000, 6_000] {
+        let heap = open(1 << 30);
+        // This thread has a cache of its own and does not take over that of the ended one.
+        let mine = fill(&heap, size, 0);
+        let work = || {
+            let chunks: Vec<_> = (0..60).map(|at| fill(&heap, size, at)).collect();
+            chunks.into_iter().for_each(|chunk| check_and_free(&heap, chunk));
+        };
+        thread::scope(|scope| scope.spawn(work).join().unwrap());
+        let before = heap.info();
+        assert_eq!(before.alloc, mine.0.len());
+        // The next thread begins with it, and then this one needs it.
+        thread::scope(|scope| scope.spawn(work).join().unwrap());
+        assert_eq!((heap.info().alloc, heap.info().heap), (before.alloc, before.heap));
+        work();
+        assert_eq!(heap.info().heap, before.heap, "60 chunks of {size} bytes were free");
+        check_and_free(&heap, mine);
+        heap.purge();
+        assert_eq!(heap.info().heap, 0);
+    }
+}
+
+#[test]
 fn a_thread_notices_that_the_arena_was_released() {
     let heap = open(1 << 30);
     let (released, filled) = (Barrier::new(3), Barrier::new(3));
