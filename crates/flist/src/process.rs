@@ -541,7 +541,7 @@ impl<const SOLE: bool> Process<SOLE> {
         let Some(heap) = self.heap() else {
             return Err(AllocError::System { requested: size, used: 0, limit: MAX_CAPACITY });
         };
-        heap.heap.lock().prepare(size, chunks)
+        heap.prepare(size, chunks)
     }
 
     /// Asks the system to use huge pages for all flist heaps of the process, or not to.

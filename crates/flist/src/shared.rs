@@ -60,7 +60,7 @@ impl SharedFlist {
     ///
     /// As an allocation of so much; what is ready by then stays.
     pub fn prepare(&self, size: usize, chunks: usize) -> Result<(), AllocError> {
-        self.sharing().heap.lock().prepare(size, chunks)
+        self.sharing().prepare(size, chunks)
     }
 
     /// What the heap has seen: its peak, its misses, its blocks.

@@ -464,6 +464,14 @@ impl Sharing {
         address.wrapping_sub(self.front.finder.place.base.addr()) < self.front.finder.place.bytes
     }
 
+    /// Has `chunks` chunks ready that hold `size` bytes each: see [`Heap::prepare`]. Compiled here, so
+    /// that a crate with a heap of the process does not have all that it uses once more.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn prepare(&self, size: usize, chunks: usize) -> Result<(), AllocError> {
+        self.heap.lock().prepare(size, chunks)
+    }
+
     /// Gives empty memory back to the system, also what this thread's magazines hold;
     /// returns how many bytes.
     pub(crate) fn purge(&self) -> usize {
