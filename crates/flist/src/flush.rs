@@ -3,7 +3,7 @@
 //! ```text
 //! magazine ──full──▶ depot ──full──▶ pools
 //! foreign chunks ──▶ their owner's inbox, or pools
-//! a thread that ends ──▶ depot and foreign chunks to pools, and the magazines, or not: see `warm`
+//! a thread that ends ──▶ foreign chunks to pools; magazines and depots stay, or not: see `warm`
 //! a purge ──▶ everything to pools
 //! ```
 //!
@@ -225,27 +225,27 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn drain(&mut self, cache: *mut ThreadCache) {
         for index in 0..self.pooled {
             // SAFETY: passed on; the index is one of the ladder's.
-            unsafe { self.drain_magazine(cache, index) };
+            unsafe { self.drain_own(cache, index) };
         }
         // SAFETY: passed on.
-        unsafe { self.drain_all_but_magazines(cache) };
+        unsafe { self.drain_all_but_own(cache) };
     }
 
-    /// The same, but for what is in its magazines, those of slabs that all caches share aside.
+    /// Puts back what a cache holds of other threads' pools and of those that all share, what was sent
+    /// to it, and the extents that it has at hand.
     ///
     /// # Safety
     ///
     /// As [`drain`](Heap::drain).
-    pub(crate) unsafe fn drain_all_but_magazines(&mut self, cache: *mut ThreadCache) {
+    pub(crate) unsafe fn drain_all_but_own(&mut self, cache: *mut ThreadCache) {
         for index in 0..self.pooled {
             // SAFETY: passed on; the index is one of the ladder's.
             unsafe {
-                let shelf = ThreadCache::shelves::<S>(cache).at(index);
                 if index >= self.common {
-                    self.drain_magazine(cache, index);
+                    self.drain_own(cache, index);
                 }
+                let shelf = ThreadCache::shelves::<S>(cache).at(index);
                 self.put_foreign(shelf, index);
-                self.drain_depot(cache, index);
                 self.drain_inbox(shelf, index);
             }
         }
@@ -253,16 +253,17 @@ impl<S: Slot> Heap<S> {
         unsafe { self.drain_kept(cache) };
     }
 
-    /// Puts all chunks of a cache's magazine back into their pools.
+    /// Puts back what a cache has in its magazine and depot of the slab at `index`, which has pools.
     ///
     /// # Safety
     ///
-    /// As [`drain`](Heap::drain), and the slab has pools.
-    pub(crate) unsafe fn drain_magazine(&mut self, cache: *mut ThreadCache, index: usize) {
+    /// As [`drain`](Heap::drain).
+    pub(crate) unsafe fn drain_own(&mut self, cache: *mut ThreadCache, index: usize) {
         // SAFETY: passed on.
         unsafe {
             let magazine = ThreadCache::shelves::<S>(cache).magazine(index);
             self.put_back(magazine, index, (*magazine).len());
+            self.drain_depot(cache, index);
         }
     }
 

@@ -26,78 +26,75 @@ use crate::pool::Slot;
 
 /// At most so many caches are warm,
 const WARM_MOST: usize = 8;
-/// each of them with so many bytes of chunks,
-const WARM_BYTES: usize = 512 << 10;
+/// with so many bytes of chunks in all,
+const WARM_BYTES: usize = 4 << 20;
 /// or this part of the heap.
-const WARM_SHARE: usize = 64;
+const WARM_SHARE: usize = 8;
 
-/// The warm caches of a heap.
+/// The warm caches of a heap, the one that was left last behind the others.
 pub(crate) struct Warm {
-    caches: [*mut ThreadCache; WARM_MOST],
+    caches: [(*mut ThreadCache, usize); WARM_MOST],
     len: usize,
 }
 
 impl Warm {
-    pub(crate) const NONE: Warm = Warm { caches: [ptr::null_mut(); WARM_MOST], len: 0 };
+    pub(crate) const NONE: Warm = Warm { caches: [(ptr::null_mut(), 0); WARM_MOST], len: 0 };
+
+    /// Bytes of chunks in all of them.
+    fn bytes(&self) -> usize {
+        self.caches[..self.len].iter().map(|&(_, bytes)| bytes).sum()
+    }
+
+    /// Adds a cache with so many bytes of chunks, if there is room.
+    fn push(&mut self, cache: *mut ThreadCache, bytes: usize) -> bool {
+        let Some(place) = self.caches.get_mut(self.len) else { return false };
+        *place = (cache, bytes);
+        self.len += 1;
+        true
+    }
 
     /// A cache is not warm any more, since it is to be a thread's; whether it was.
     pub(crate) fn remove(&mut self, cache: *mut ThreadCache) -> bool {
-        let Some(at) = self.caches[..self.len].iter().position(|&warm| warm == cache) else {
-            return false;
-        };
+        let warm = &self.caches[..self.len];
+        let Some(at) = warm.iter().rposition(|&(warm, _)| warm == cache) else { return false };
+        self.caches.copy_within(at + 1..self.len, at);
         self.len -= 1;
-        self.caches[at] = self.caches[self.len];
         true
     }
 
     fn pop(&mut self) -> Option<*mut ThreadCache> {
         self.len = self.len.checked_sub(1)?;
-        Some(self.caches[self.len])
+        Some(self.caches[self.len].0)
     }
 }
 
 impl<S: Slot> Heap<S> {
-    /// Puts back what the cache of a thread that ends is not to keep: all of it, unless it is
-    /// little, and few caches are warm.
+    /// Puts back what the cache of a thread that ends is not to keep: all of it, if it is much.
     ///
     /// # Safety
     ///
     /// The arena is attached, and the cache is the caller's own, who uses it no more.
     pub(crate) unsafe fn drain_or_warm(&mut self, cache: *mut ThreadCache) {
-        // SAFETY: passed on.
+        // SAFETY: passed on; there is a shelf for each of these slabs.
         unsafe {
-            if self.warm.len == WARM_MOST {
+            self.drain_all_but_own(cache);
+            let shelves = ThreadCache::shelves::<S>(cache);
+            let mut bytes = 0;
+            for index in 0..self.common.min(self.pooled) {
+                let chunks = (*shelves.magazine(index)).len()
+                    + (*shelves.at(index)).full() * (*shelves.magazine(index)).cap();
+                bytes += chunks as usize * self.stride(index);
+            }
+            let most = WARM_BYTES.max(self.heap / WARM_SHARE);
+            if self.warm.bytes() + bytes > most || !self.warm.push(cache, bytes) {
                 return self.drain(cache);
             }
-            self.drain_all_but_magazines(cache);
-            if self.magazines_bytes(cache) > WARM_BYTES.max(self.heap / WARM_SHARE) {
-                return self.drain(cache);
-            }
-        }
-        for index in 0..self.common.min(self.pooled) {
-            // SAFETY: the cache is the caller's own, and has a shelf for each of these slabs.
-            unsafe {
-                let magazine = ThreadCache::shelves::<S>(cache).magazine(index);
-                if let Some(address) = drop_repeated(magazine) {
+            for index in 0..self.common.min(self.pooled) {
+                if let Some(address) = drop_repeated(shelves.magazine(index)) {
                     self.note_twice(address, index);
                 }
             }
         }
-        self.warm.caches[self.warm.len] = cache;
-        self.warm.len += 1;
-    }
-
-    /// Bytes of chunks in a cache's magazines.
-    ///
-    /// # Safety
-    ///
-    /// The cache is the caller's own.
-    unsafe fn magazines_bytes(&self, cache: *mut ThreadCache) -> usize {
-        let shelves = ThreadCache::shelves::<S>(cache);
-        let common = self.common.min(self.pooled);
-        // SAFETY: the caller's promise; there is a shelf for each of these slabs.
-        let len = |index| unsafe { (*shelves.magazine(index)).len() as usize };
-        (0..common).map(|index| len(index) * self.stride(index)).sum()
     }
 
     /// Puts back what warm caches have of the slab at `index`.
@@ -107,8 +104,9 @@ impl<S: Slot> Heap<S> {
     /// The arena is attached.
     pub(crate) unsafe fn collect_warm(&mut self, index: usize) {
         for at in 0..self.warm.len {
+            let (cache, _) = self.warm.caches[at];
             // SAFETY: warm caches are this arena's, and no thread's.
-            unsafe { self.drain_magazine(self.warm.caches[at], index) };
+            unsafe { self.drain_own(cache, index) };
         }
     }
 
