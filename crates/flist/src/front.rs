@@ -184,7 +184,7 @@ impl Finder {
     /// The descriptor of the run that `address` is in, if it is in the reservation; else that
     /// of some other run.
     #[inline(always)]
-    fn some_descriptor(&self, address: usize) -> Option<*mut Descriptor> {
+    pub(crate) fn some_descriptor(&self, address: usize) -> Option<*mut Descriptor> {
         let Place { base, bytes, descriptors } = self.place;
         let offset = address.wrapping_sub(base.addr());
         if !CHECKED && offset >= bytes {

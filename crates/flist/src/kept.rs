@@ -9,12 +9,13 @@
 //! shelf of 131 KiB  │ 132 KiB │ 128 KiB │      at most KEPT_BYTES and KEPT_MOST a slab
 //! ```
 //!
-//! There is room only for lengths that come again: once a thread has asked for an extent of as many
-//! OS pages as the one had that it freed last. What is of another length each time would lie there.
+//! There is room only for slabs that come again: once a thread has asked for an extent of a slab of
+//! which it has freed one. What is needed once would lie there.
 //!
 //! An extent at hand is charged, live to the heap, and marked as freed in its first word
-//! like any chunk on a shelf. Only a request for exactly its OS pages gets it, so that its
-//! length stays what a sized free expects.
+//! like any chunk on a shelf. It serves any request of its slab that is not longer, and stays as long
+//! as it is: nothing is charged or counted, which would take the lock. So a sized free can tell the
+//! slab of an extent, as of a chunk of a pool, and not the OS page.
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -29,7 +30,7 @@ use crate::pool::{Bare, OS_PAGE, Slot};
 use crate::shelf::{Shelf, foreign_bytes};
 
 /// The most extents of one slab that a thread keeps at hand,
-const KEPT_MOST: usize = 4;
+const KEPT_MOST: usize = 8;
 /// and the most bytes of them.
 const KEPT_BYTES: usize = LARGEST_SHELVED;
 
@@ -54,11 +55,12 @@ impl Front {
                 let found = self.finder.place.find(Tag::from_number(self.tag()), chunk.addr());
                 found.is_some_and(|found| {
                     (*found.descriptor).pool.is_null()
-                        && (*found.descriptor).extent_bytes() == bytes
+                        && (*found.descriptor).extent_bytes() >= bytes
                 })
             })?;
+            let len = (*self.finder.some_descriptor(chunk.addr())?).extent_bytes();
             clear_mark(chunk);
-            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), bytes))
+            Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len))
         }
     }
 
@@ -82,9 +84,13 @@ impl Front {
             if !found.is_live() || has_mark(chunk, self.finder.key) {
                 return false;
             }
+            let slab = (*descriptor).slab as usize;
+            let bytes = size.next_multiple_of(OS_PAGE);
             let fits = align == 0
-                || align <= RUN && size.next_multiple_of(OS_PAGE) == (*descriptor).extent_bytes();
-            let shelf = ThreadCache::shelves::<Bare>(cache).at((*descriptor).slab as usize);
+                || align <= RUN
+                    && bytes <= (*descriptor).extent_bytes()
+                    && self.first_at_least(bytes) == slab;
+            let shelf = ThreadCache::shelves::<Bare>(cache).at(slab);
             let kept = fits && (*shelf).push_foreign(Bare(chunk), ptr::null_mut());
             if kept {
                 set_mark(chunk, self.finder.key);
@@ -105,9 +111,8 @@ impl<S: Slot> Heap<S> {
         if cache.is_null() || index >= self.shelved {
             return;
         }
-        let pages = (bytes / OS_PAGE) as u32;
         // SAFETY: the caller's promise.
-        unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).magazine.note_wanted(pages) };
+        unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).magazine.note_wanted() };
     }
 
     /// Makes room for one more extent of `bytes` bytes on a cache's shelf for the slab at
@@ -128,7 +133,7 @@ impl<S: Slot> Heap<S> {
             let (slots, len, cap) = (*shelf).foreign();
             let new_cap = cap + 1;
             if index < self.shelved {
-                (*shelf).magazine.note_freed((bytes / OS_PAGE) as u32);
+                (*shelf).magazine.note_freed();
             }
             if index >= self.shelved
                 || !(*shelf).magazine.was_wanted()

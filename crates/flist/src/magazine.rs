@@ -100,16 +100,14 @@ impl<S: Slot> Magazine<S> {
         self.sizes = u16::try_from(sizes.end() - sizes.start() + 1).unwrap_or(0);
     }
 
-    /// Notes that an extent of `pages` OS pages was freed.
-    pub(crate) fn note_freed(&mut self, pages: u32) {
-        if self.least != pages {
-            (self.least, self.sizes) = (pages, 0);
-        }
+    /// Notes that an extent of its slab was freed.
+    pub(crate) fn note_freed(&mut self) {
+        self.least = 1;
     }
 
-    /// Notes that an extent of `pages` OS pages was asked for.
-    pub(crate) fn note_wanted(&mut self, pages: u32) {
-        if self.least == pages {
+    /// Notes that an extent of its slab was asked for.
+    pub(crate) fn note_wanted(&mut self) {
+        if self.least != 0 {
             self.sizes = 1;
         }
     }

@@ -142,9 +142,16 @@ pub(crate) fn fits(
         return false;
     }
     if one.pool.is_null() {
-        return size.max(1).next_multiple_of(OS_PAGE) == one.extent_bytes();
+        let bytes = size.max(1).next_multiple_of(OS_PAGE);
+        return bytes == one.extent_bytes() || may_be_longer(heap, one, bytes);
     }
     heap.route(size, align) == Route::Pool(one.slab as usize)
+}
+
+/// Whether an extent can have served a request for `bytes` bytes that it is longer than.
+fn may_be_longer<S: Slot>(heap: &Heap<S>, one: &Descriptor, bytes: usize) -> bool {
+    let slab = heap.extent_slab(bytes);
+    !S::ALONE && slab < heap.shelved && slab == one.slab.into() && bytes < one.extent_bytes()
 }
 
 /// The first run of the extent that inner run `run` belongs to. Walks back, since an
