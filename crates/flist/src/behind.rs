@@ -4,9 +4,9 @@
 //! pools, comes here before it goes to the heap:
 //!
 //! ```text
-//! allocation:  magazine ──empty──▶ depot, extents at hand ──none──▶ heap
+//! allocation:  magazine ──empty──▶ depot, extents at hand ──none──▶ inbox ──none──▶ heap
 //! free:        own chunk      ──▶ magazine ──full──▶ depot ──full──▶ heap
-//!              other thread's ──▶ foreign chunks ───────────full──▶ heap
+//!              other thread's ──▶ foreign chunks ───────────full──▶ their owner's inbox, or heap
 //!              extent         ──▶ extents at hand ──────────full──▶ heap
 //! ```
 //!
@@ -18,7 +18,7 @@ use core::ptr::NonNull;
 
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
-use crate::front::{Front, has_mark};
+use crate::front::{Front, common_distance, has_mark};
 use crate::heap::{LARGEST_POOLED, LARGEST_SHELVED, aligned_slab};
 use crate::place::Found;
 use crate::pool::Bare;
@@ -74,6 +74,40 @@ impl Front {
             found.is_some_and(|found| {
                 (*found.descriptor).pool.is_null() && self.keep(cache, found, size, align)
             })
+        }
+    }
+
+    /// Sends the foreign chunks of this cache, of the slab that the chunk at `address` is of, to the
+    /// thread that they are of; `false` if that is not possible without the lock. There is room for
+    /// the chunk then.
+    pub(crate) fn send(&self, cache: *mut ThreadCache, address: usize) -> bool {
+        let Some(descriptor) = self.finder.some_descriptor(address) else { return false };
+        // SAFETY: a descriptor with the arena's tag that leads to a shelf is that of a pool of it, whose
+        // slab has a shelf in each cache. This one is the thread's.
+        unsafe {
+            let owner = (*descriptor).shelf();
+            if (*descriptor).tag().as_number() != self.tag()
+                || owner.is_null()
+                || self.finder.is_of(owner, cache)
+                || common_distance(owner).is_some()
+            {
+                return false;
+            }
+            let slab = (*descriptor).slab as usize;
+            (*ThreadCache::shelves::<Bare>(cache).at(slab)).send_foreign(slab)
+        }
+    }
+
+    /// Takes chunks that other threads have sent into the empty magazine of this cache that serves
+    /// `layout`; `false` if there are none, or the lock is needed for it.
+    pub(crate) fn receive(&self, cache: *mut ThreadCache, layout: Layout) -> bool {
+        if layout.size() > LARGEST_POOLED || !self.is_aligned(layout.align()) {
+            return false;
+        }
+        // SAFETY: the cache is this thread's, and has a shelf for every such size.
+        unsafe {
+            let shelf = ThreadCache::shelves::<Bare>(cache).at(self.first_at_least(layout.size()));
+            (*shelf).magazine.len() == 0 && (*shelf).receive()
         }
     }
 

@@ -15,10 +15,12 @@
 //! one-thread arena has one cache, of thread [`ONLY`]. The shared arena owns the caches
 //! of all its threads: they are blocks of its bookkeeping, and go with it when it is
 //! released. A thread that ends leaves it, pools and all, to the
-//! next one, and what is in its magazines if it is little (see `warm`). Only the thread that a cache belongs to uses its magazines; all else of it
-//! changes under the arena's lock.
+//! next one, and what is in its magazines if it is little (see `warm`). Only the thread that a cache belongs to uses its magazines, anybody sends to its
+//! inboxes, and all else of it changes under the arena's lock.
 
 use core::ptr::{self, NonNull};
+use core::sync::atomic::AtomicU64;
+use core::sync::atomic::Ordering::Relaxed;
 
 use mallocer_core::MAX_SLABS;
 
@@ -55,8 +57,8 @@ impl<S: Slot> Shelves<S> {
 /// The head of a cache; the shelves follow it.
 #[repr(C, align(64))]
 pub(crate) struct ThreadCache {
-    /// The number of the thread it belongs to.
-    thread: u64,
+    /// The number of the thread it belongs to. It changes under the lock, and others look at it.
+    thread: AtomicU64,
     pub(crate) next: *mut ThreadCache,
     /// The next one in the same part of the index.
     peer: *mut ThreadCache,
@@ -85,7 +87,7 @@ impl ThreadCache {
 
     /// Whether no thread has it for itself: others may take its pools.
     pub(crate) fn is_left(&self) -> bool {
-        matches!(self.thread, FREE_CACHE | ANYONE)
+        matches!(self.thread.load(Relaxed), FREE_CACHE | ANYONE)
     }
 }
 
@@ -111,7 +113,7 @@ impl Index {
         let mut cache = self.taken[thread as usize % PARTS];
         // SAFETY: the caller's promise.
         unsafe {
-            while !cache.is_null() && (*cache).thread != thread {
+            while !cache.is_null() && (*cache).thread.load(Relaxed) != thread {
                 cache = (*cache).peer;
             }
         }
@@ -138,7 +140,10 @@ impl Index {
     unsafe fn put(&mut self, cache: *mut ThreadCache, thread: u64) {
         let part = &mut self.taken[thread as usize % PARTS];
         // SAFETY: the caller's promise.
-        unsafe { ((*cache).thread, (*cache).peer) = (thread, *part) };
+        unsafe {
+            (*cache).thread.store(thread, Relaxed);
+            (*cache).peer = *part;
+        }
         *part = cache;
     }
 
@@ -151,12 +156,13 @@ impl Index {
         // SAFETY: the caller's promise: so it is in its part, whose caches are alive.
         unsafe {
             let mut place: *mut *mut ThreadCache =
-                &raw mut self.taken[(*cache).thread as usize % PARTS];
+                &raw mut self.taken[(*cache).thread.load(Relaxed) as usize % PARTS];
             while *place != cache {
                 place = &raw mut (**place).peer;
             }
             *place = (*cache).peer;
-            ((*cache).thread, (*cache).peer) = (FREE_CACHE, self.free);
+            (*cache).thread.store(FREE_CACHE, Relaxed);
+            (*cache).peer = self.free;
         }
         self.free = cache;
     }
@@ -256,7 +262,9 @@ mod tests {
                     index.put(cache, thread);
                     model.insert(thread, cache);
                 }
-                assert!(model.iter().all(|(&thread, &cache)| (*cache).thread == thread));
+                assert!(
+                    model.iter().all(|(&thread, &cache)| (*cache).thread.load(Relaxed) == thread)
+                );
             }
         }
         assert!(model.len() > 50 && free > 0);

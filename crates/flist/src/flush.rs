@@ -11,6 +11,7 @@
 //! freed twice, and is noted for whoever ends the slow path to tell.
 
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
 
 use mallocer_core::{Misuse, MisuseKind};
 
@@ -18,9 +19,10 @@ use crate::cache::ThreadCache;
 use crate::descriptor::RUN_SHIFT;
 use crate::heap::Heap;
 use crate::leaving::Leaving;
-use crate::magazine::{Magazine, magazine_bytes, parcel_bytes};
+use crate::magazine::{Magazine, magazine_bytes};
 use crate::pool::{FREE, Pool, Slot, locate};
-use crate::shelf::{Depot, Shelf, foreign_bytes};
+use crate::post::Post;
+use crate::shelf::{Depot, Foreign, Shelf, foreign_bytes};
 use crate::slab::Slab;
 
 /// What one thread may hold back beyond its magazines, in bytes of chunks: so much,
@@ -147,43 +149,62 @@ impl<S: Slot> Heap<S> {
                 (*shelf).keep_if_mixed(KEPT_FOREIGN);
             }
             if let Some(theirs) = self.owning_shelf(shelf, index)
-                && self.send(theirs, slots, len, index)
+                && self.send(shelf, theirs, index)
             {
-                return (*shelf).clear_foreign();
+                return;
             }
             self.put_foreign(shelf, index);
         }
     }
 
-    /// Sends as many chunks as a parcel has to the inbox of a shelf, which they belong to;
-    /// `false` if it takes no more.
+    /// Sends the full block of foreign chunks to the inbox of the shelf `theirs`, which they belong to,
+    /// and goes on with another one; `false` if that takes no more.
     ///
     /// # Safety
     ///
-    /// The shelf is this arena's, of the slab at `index`, and all of the chunks are of its
-    /// pools, and in no other place.
-    unsafe fn send(
-        &mut self,
-        shelf: *mut Shelf<S>,
-        slots: *const S,
-        count: u32,
-        index: usize,
-    ) -> bool {
-        let stride = self.stride(index);
-        if count != self.magazines.parcel(stride) {
-            return false;
-        }
-        let most = self.magazines.parcels(stride);
-        let Some(block) = self.meta().take(parcel_bytes::<S>(count)) else { return false };
-        let copy = block.cast::<S>().as_ptr();
-        // SAFETY: the block has room for as many, and a link.
+    /// As [`refill`](Heap::refill), and both shelves are this arena's, of the slab at `index`.
+    unsafe fn send(&mut self, shelf: *mut Shelf<S>, theirs: *mut Shelf<S>, index: usize) -> bool {
+        let parcel = self.magazines.parcel(self.stride(index));
+        // SAFETY: the caller's promise; blocks are taken for what they become.
         unsafe {
-            copy.copy_from_nonoverlapping(slots, count as usize);
-            let sent = (*shelf).send(copy, count, most);
-            if !sent {
-                self.meta().give(block, parcel_bytes::<S>(count));
+            let (Some(mine), Some(post)) = (self.post(shelf, index), self.post(theirs, index))
+            else {
+                return false;
+            };
+            let Some(full) = (*shelf).foreign_block() else { return false };
+            if !(*post).has_room() || (*full).len.load(Relaxed) < parcel {
+                return false;
             }
-            sent
+            let spare = (*mine).take_spare().or_else(|| {
+                let block = self.meta().take(foreign_bytes::<S>(parcel))?;
+                Some(Foreign::make(block, parcel, mine))
+            });
+            let Some(spare) = spare else { return false };
+            (*full).home = mine;
+            (*post).send(full);
+            (*shelf).set_foreign_block(spare);
+            true
+        }
+    }
+
+    /// The post of a shelf, which may be another thread's; made if it has none. `None` if there is no
+    /// memory for one.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is this arena's, of the slab at `index`.
+    unsafe fn post(&mut self, shelf: *mut Shelf<S>, index: usize) -> Option<*mut Post<S>> {
+        // SAFETY: the caller's promise. Posts are made under the lock alone, one for a shelf.
+        unsafe {
+            let post = (*shelf).post();
+            if !post.is_null() {
+                return Some(post);
+            }
+            let block = self.meta().take(size_of::<Post<S>>())?;
+            let post = block.cast::<Post<S>>().as_ptr();
+            post.write(Post::new(self.magazines.parcels(self.stride(index))));
+            (*shelf).set_post(post);
+            Some(post)
         }
     }
 
@@ -246,7 +267,7 @@ impl<S: Slot> Heap<S> {
                 }
                 let shelf = ThreadCache::shelves::<S>(cache).at(index);
                 self.put_foreign(shelf, index);
-                self.drain_inbox(shelf, index);
+                self.drain_inbox(shelf, index, true);
             }
         }
         // SAFETY: passed on.
@@ -278,23 +299,27 @@ impl<S: Slot> Heap<S> {
         unsafe {
             while !cache.is_null() {
                 for index in 0..self.pooled {
-                    self.drain_inbox(ThreadCache::shelves::<S>(cache).at(index), index);
+                    let shelf = ThreadCache::shelves::<S>(cache).at(index);
+                    self.drain_inbox(shelf, index, (*cache).is_left());
                 }
                 cache = (*cache).next;
             }
         }
     }
 
+    /// Puts chunks that were sent to a shelf back into their pools. All of them if it is `idle`, else
+    /// those that its thread has not yet taken out of the inbox.
+    ///
     /// # Safety
     ///
-    /// The shelf is one of this arena's, of the slab at `index`.
-    unsafe fn drain_inbox(&mut self, shelf: *mut Shelf<S>, index: usize) {
-        let count = self.magazines.parcel(self.stride(index));
-        // SAFETY: what is in an inbox are parcels, each a block for as many chunks.
+    /// The shelf is one of this arena's, of the slab at `index`. If it is idle, it is the caller's own,
+    /// or no thread's.
+    pub(crate) unsafe fn drain_inbox(&mut self, shelf: *mut Shelf<S>, index: usize, idle: bool) {
+        // SAFETY: a post lives as long as the arena has memory; parcels are full of chunks of
+        // pools of this slab.
         unsafe {
-            while let Some(slots) = (*shelf).receive(count) {
-                self.put_chunks(slots.as_ptr(), count, index);
-                self.meta().give(slots.cast(), parcel_bytes::<S>(count));
+            if let Some(post) = (*shelf).post().as_mut() {
+                post.empty(idle, |slots, count| self.put_chunks(slots, count, index));
             }
         }
     }

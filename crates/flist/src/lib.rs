@@ -72,6 +72,7 @@ mod os;
 mod place;
 mod pool;
 mod pools;
+mod post;
 mod primitive;
 #[cfg(not(mallocer_loom))]
 mod process;

@@ -26,12 +26,16 @@ const MAGAZINE_SHARE: usize = 256;
 const THREAD_MAGAZINES: usize = 8;
 /// And in chunks, at most and at least.
 const MAGAZINE_MOST: u32 = 128;
-const MAGAZINE_LEAST: u32 = 8;
+const MAGAZINE_LEAST: u32 = if cfg!(mallocer_loom) { MODELLED } else { 8 };
+/// In a model, whose programs are to be small.
+const MODELLED: u32 = 4;
 /// A new magazine's room; it grows when it runs empty or full.
 const MAGAZINE_FIRST: u32 = 16;
 /// What is sent to another thread at once, in bytes of chunks.
 const PARCEL_BYTES: usize = 16 << 10;
 const _: () = assert!(PARCEL_BYTES <= MAGAZINE_BYTES);
+/// And parcels that wait for a thread, at most.
+const PARCELS_MOST: usize = 255;
 /// What a depot of one slab and thread holds at most, in bytes of chunks.
 const DEPOT_BYTES: usize = 2048 << 10;
 /// And the part of the arena's capacity that this may be.
@@ -52,10 +56,9 @@ pub(crate) struct Magazine<S> {
     least: u32,
     sizes: u16,
     /// How many pools were made for its shelf, up to [`POOLS_MOST`], and whether the shelf's depot
-    /// is full and gets no more, see [`DEPOT_FULL`]; and how many parcels are in the shelf's inbox.
+    /// is full and gets no more, see [`DEPOT_FULL`].
     /// They are here because there is room.
     made: u8,
-    pub(crate) inbox_len: u8,
 }
 
 /// The bit that says that the depot is full and gets no more.
@@ -68,7 +71,7 @@ impl<S: Slot> Magazine<S> {
         let null = ptr::null_mut;
         let top = AtomicPtr::new(null());
         let (base, limit) = (null(), null());
-        Magazine { top, base, limit, least: 0, sizes: 0, made: 0, inbox_len: 0 }
+        Magazine { top, base, limit, least: 0, sizes: 0, made: 0 }
     }
 
     /// How many pools were made for its shelf.
@@ -251,9 +254,9 @@ impl MagazineBounds {
 
     /// How many parcels of chunks of `stride` bytes wait for a thread at most: as many bytes as
     /// its depot may hold.
-    pub(crate) fn parcels(self, stride: usize) -> u8 {
+    pub(crate) fn parcels(self, stride: usize) -> u32 {
         let bytes = self.parcel(stride) as usize * stride;
-        (self.depot_bytes / bytes).clamp(1, u8::MAX as usize) as u8
+        (self.depot_bytes / bytes).clamp(1, PARCELS_MOST) as u32
     }
 
     /// How many full magazines of `stride` bytes a chunk a depot may hold.
@@ -266,9 +269,4 @@ impl MagazineBounds {
 /// Bytes of a magazine with room for `cap` chunks.
 pub(crate) fn magazine_bytes<S>(cap: u32) -> usize {
     cap as usize * size_of::<S>()
-}
-
-/// Bytes of a parcel of `count` chunks, and a link.
-pub(crate) fn parcel_bytes<S>(count: u32) -> usize {
-    (count as usize + 1) * size_of::<S>()
 }

@@ -17,6 +17,7 @@ extern crate std;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::boxed::Box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::vec::Vec;
 
@@ -29,8 +30,9 @@ use crate::local::local;
 use crate::lock::Lock;
 use crate::once::Once;
 use crate::pool::Bare;
+use crate::post::Post;
 use crate::registry;
-use crate::shelf::Shelf;
+use crate::shelf::{Foreign, Shelf, foreign_bytes};
 use crate::{Flist, SharedFlist};
 
 /// Two threads are switched this often at most where they need not be: most faults of
@@ -206,6 +208,79 @@ fn chunks_are_handed_over() {
         .join()
         .unwrap();
         settled(&heap, 0);
+    });
+}
+
+/// Two threads send parcels to a third, which empties them and sends the blocks back: who has a block
+/// sees what was done with it before.
+#[test]
+fn parcels_and_their_blocks_are_seen_whole() {
+    /// What loom knows of a block: it complains about two threads that touch it at once.
+    type Contents = loom::cell::UnsafeCell<u32>;
+    struct Shared(*mut Post<Bare>);
+    // SAFETY: what threads share of a post is atomic.
+    unsafe impl Send for Shared {}
+
+    /// A block for one chunk, which is where loom knows it by.
+    fn block(home: *mut Post<Bare>) -> NonNull<Foreign<Bare>> {
+        let words = std::vec![0_u64; foreign_bytes::<Bare>(1).div_ceil(8)].leak();
+        let contents = Box::leak(Box::new(Contents::new(0)));
+        // SAFETY: the block is as long as it says.
+        unsafe {
+            let block = Foreign::make(NonNull::from(words).cast(), 1, home);
+            Foreign::slots(block.as_ptr()).write(Bare((&raw mut *contents).cast()));
+            block.as_ref().len.store(1, Relaxed);
+            block
+        }
+    }
+
+    fn contents(slots: *mut Bare) -> *const Contents {
+        // SAFETY: the slot of a block's one chunk.
+        unsafe { (*slots).0.cast_const().cast() }
+    }
+
+    model(|| {
+        let post = || Box::into_raw(Box::new(Post::<Bare>::new(4)));
+        let owner = post();
+        let sender = |own: *mut Post<Bare>| {
+            let (owner, own) = (Shared(owner), Shared(own));
+            thread::spawn(move || {
+                let (Shared(owner), Shared(own)) = (&owner, &own);
+                // SAFETY: posts are never given up; this one is the thread's. Blocks are the thread's
+                // until they are sent.
+                unsafe {
+                    for _ in 0..2 {
+                        let block = (**own).take_spare().unwrap_or_else(|| block(*own));
+                        block.as_ref().len.store(1, Relaxed);
+                        let contents = contents(Foreign::slots(block.as_ptr()));
+                        (*contents).with_mut(|value| *value += 1);
+                        (**owner).send(block.as_ptr());
+                    }
+                }
+            })
+        };
+        /// Empties all parcels that have come; how many they were.
+        fn receive(Shared(owner): &Shared) -> u32 {
+            let mut received = 0;
+            let take = |slots: *mut Bare, count| {
+                assert_eq!(count, 1);
+                // SAFETY: a block that was received is this thread's.
+                unsafe { (*contents(slots)).with_mut(|value| *value += 1) };
+                received += 1;
+            };
+            // SAFETY: the post is this thread's until another one has joined it.
+            unsafe { (**owner).empty(true, take) };
+            received
+        }
+
+        let senders = [sender(post()), sender(post())];
+        let receiver = Shared(owner);
+        let receiver = thread::spawn(move || receive(&receiver) + receive(&receiver));
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        let received = receiver.join().unwrap();
+        assert_eq!(received + receive(&Shared(owner)), 4);
+        // SAFETY: all threads have ended.
+        assert_eq!(unsafe { (*owner).parcels() }, 0);
     });
 }
 

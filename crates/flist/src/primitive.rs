@@ -22,7 +22,7 @@ mod real {
     use core::cell::UnsafeCell;
 
     pub(crate) use core::hint::spin_loop;
-    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 
     /// How often a waiting thread looks again before it sleeps: about as long as waking it
     /// takes, some ten microseconds. What is done under a lock takes one or two.
@@ -52,6 +52,13 @@ mod real {
             self.0
         }
     }
+
+    /// What a model is to be told when something is made that another thread finds by a pointer
+    /// which loom does not see, and when it was found.
+    #[inline(always)]
+    pub(crate) fn made() {}
+    #[inline(always)]
+    pub(crate) fn found() {}
 
     /// Sleeps while the word holds `value`.
     #[cold]
@@ -92,11 +99,13 @@ mod real {
 
 #[cfg(mallocer_loom)]
 mod modelled {
+    use core::sync::atomic::Ordering::{Acquire, Release};
+
     use loom::cell::{MutPtr, UnsafeCell};
     use loom::sync::{Condvar, Mutex};
 
     pub(crate) use loom::hint::spin_loop;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64};
 
     /// One look is enough: more are the same orders of events again.
     pub(crate) const SPINS: u32 = 1;
@@ -126,6 +135,20 @@ mod modelled {
     loom::lazy_static! {
         /// Who sleeps, on whatever word.
         static ref SLEEPERS: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+    }
+
+    loom::lazy_static! {
+        /// What was made so far, whatever it is. It is exchanged, so that who found something
+        /// sees that it was made, and all that came before that, but nothing after it.
+        static ref MADE: AtomicU32 = AtomicU32::new(0);
+    }
+
+    pub(crate) fn made() {
+        MADE.fetch_add(1, Release);
+    }
+
+    pub(crate) fn found() {
+        MADE.fetch_add(0, Acquire);
     }
 
     /// As the kernel does it: looking at the word and going to sleep are one step, as seen

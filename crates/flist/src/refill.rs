@@ -16,7 +16,7 @@ use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{RUN, RUN_SHIFT};
 use crate::hardened::shuffle;
 use crate::heap::Heap;
-use crate::magazine::{magazine_bytes, parcel_bytes};
+use crate::magazine::magazine_bytes;
 use crate::pool::{Pool, Slot};
 use crate::slab::Slab;
 
@@ -292,6 +292,11 @@ impl<S: Slot> Heap<S> {
                 looked_at += 1;
                 let left = (*other).is_left();
                 if other != cache && (left || much) {
+                    if left {
+                        // Somebody may have sent them when it was no more left than empty.
+                        let shelf = ThreadCache::shelves::<S>(other).at(index);
+                        self.drain_inbox(shelf, index, true);
+                    }
                     let mut pool = (*ThreadCache::shelves::<S>(other).at(index)).listed;
                     while !pool.is_null() && (*pool).free() == 0 {
                         pool = (*pool).next_listed;
@@ -342,26 +347,19 @@ impl<S: Slot> Heap<S> {
     /// As [`refill`](Heap::refill).
     unsafe fn receive(&mut self, cache: *mut ThreadCache, index: usize) -> bool {
         let count = self.magazines.parcel(self.stride(index));
-        // SAFETY: shelf and magazine are the caller's; a parcel is a block that was taken for
-        // as many chunks.
+        // SAFETY: shelf and magazine are the caller's.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
-            let magazine = &raw mut (*shelf).magazine;
             if (*shelf).parcels() == 0 {
                 return false;
             }
-            while (*magazine).cap() < count {
+            while (*shelf).magazine.cap() < count {
                 if !self.grow_magazine(cache, index) {
                     return false;
                 }
             }
-            while (*magazine).cap() - (*magazine).len() >= count {
-                let Some(slots) = (*shelf).receive(count) else { break };
-                (*magazine).append(slots.as_ptr(), count);
-                self.meta().give(slots.cast(), parcel_bytes::<S>(count));
-            }
+            (*shelf).receive()
         }
-        true
     }
 
     /// Gives a magazine more room, up to its limit.

@@ -5,15 +5,16 @@
 //! A thread allocates from its own magazines, and frees to its own shelves, whichever thread
 //! allocated the chunk: no free waits for another thread. Pools of small slabs belong to a
 //! thread's cache, and chunks of other threads' pools are sent there a parcel at a time; a
-//! thread that ends leaves cache and pools to the next one. All that is shared (pools, inboxes,
+//! thread that ends leaves cache and pools to the next one. All that is shared but the inboxes (pools,
 //! extents, the list of caches) is changed under the heap's lock, for a batch of chunks at a time.
 //!
 //! ```text
 //! thread A               thread B               one short lock
-//! │ magazines, depots │  │ magazines, depots │  ⇄  │ inboxes │ pools │ extents │
+//! │ magazines, depots │  │ magazines, depots │  ⇄  │ pools │ extents │
+//!   foreign ──parcels──▶   inbox
 //! ```
 //!
-//! What needs no lock is in `front` and `behind`; here is the rest. Every slow path begins anew: it
+//! What needs no lock is in `front`, `behind` and `post`; here is the rest. Every slow path begins anew: it
 //! knows nothing of why the fast path did not serve.
 
 use core::alloc::Layout;
@@ -190,9 +191,15 @@ impl Sharing {
         layout: Layout,
         zeroed: bool,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        let at_hand = self.front.cache(self.lane).is_some();
-        let thread = self.thread();
         let front = &self.front;
+        let at_hand = front.cache(self.lane).is_some();
+        if let Some(cache) = front.cache(self.lane)
+            && front.receive(cache, layout)
+            && let Some(chunk) = front.alloc(cache, layout)
+        {
+            return Ok(zero_if(zeroed, chunk));
+        }
+        let thread = self.thread();
         if !at_hand
             && let Some(cache) = front.cache(self.lane)
             && let Some(chunk) =
@@ -347,6 +354,12 @@ impl Sharing {
         align: usize,
     ) {
         let at_hand = self.front.cache(self.lane).is_some();
+        if let Some(cache) = self.front.cache(self.lane)
+            && self.front.send(cache, address)
+            && self.front.free(cache, address, size, align)
+        {
+            return;
+        }
         let thread = self.thread();
         if !at_hand
             && let Some(cache) = self.front.cache(self.lane)

@@ -4,7 +4,7 @@
 //! magazine    │ ready chunks                                │
 //! depot ────▶ │ full │ full │ empty │ empty │ magazines behind it, of this thread alone
 //! foreign ──▶ │ freed here, of pools that are other threads' │
-//! inbox ────▶ parcel ──link──▶ parcel                  sent by other threads
+//! post ─────▶ parcel ──link──▶ parcel                  sent by other threads: see `post`
 //! listed ───▶ pool with room ──▶ pool with room
 //!
 //! live chunks = ready − free − Σ (magazine + full × room + foreign + parcels)   over all shelves
@@ -17,18 +17,20 @@
 //! they are large, since the owner can do nothing with what is still being gathered.
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::AtomicU32;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicPtr, AtomicU32};
 
 use crate::cache::ThreadCache;
 use crate::magazine::Magazine;
 use crate::pool::{Pool, Slot};
+use crate::post::Post;
+use crate::primitive::{found, made};
 
 /// What a thread has of one slab: in a cache line. All zero bytes is one with nothing.
 ///
 /// ```text
-/// │ magazine: top, base, limit, sizes │ depot │ foreign │ inbox │ listed │
-///   used by its thread alone                            │ under the arena's lock
+/// │ magazine: top, base, limit, sizes │ depot │ foreign │ post      │ listed │
+///   used by its thread alone                            │ by anybody │ under the arena's lock
 /// ```
 #[repr(C, align(64))]
 pub(crate) struct Shelf<S> {
@@ -37,8 +39,9 @@ pub(crate) struct Shelf<S> {
     /// Chunks that this thread freed, of pools that are not its own; on a shelf for extents,
     /// those at hand.
     foreign: *mut Foreign<S>,
-    /// Parcels that other threads sent, of chunks of this shelf's pools.
-    inbox: *mut S,
+    /// Where parcels of such chunks are sent from, and those of this shelf's own pools arrive; null
+    /// before the first one.
+    post: AtomicPtr<Post<S>>,
     /// This shelf's pools that have room, the one to take from first.
     pub(crate) listed: *mut Pool,
 }
@@ -63,14 +66,18 @@ pub(crate) struct Depot<S> {
     slots: [*mut S; DEPOT_MOST],
 }
 
-/// Chunks for other threads' pools, in front of their slots.
+/// Chunks for other threads' pools, in front of their slots: a block that is sent as a parcel, too.
 #[repr(C, align(8))]
-struct Foreign<S> {
+pub(crate) struct Foreign<S> {
     /// Other threads read it for statistics.
-    len: AtomicU32,
-    cap: u32,
+    pub(crate) len: AtomicU32,
+    pub(crate) cap: u32,
     /// The shelf that all of them belong to; null if that is not one.
-    owner: *mut (),
+    pub(crate) owner: *mut (),
+    /// The post of the shelf that a parcel was made for; null if the block is none.
+    pub(crate) home: *mut Post<S>,
+    /// The next one on a stack of blocks.
+    pub(crate) link: *mut Foreign<S>,
     /// How many more are to go into the magazine instead.
     keep: AtomicU32,
     slots: [S; 0],
@@ -79,6 +86,34 @@ struct Foreign<S> {
 /// Bytes of a block for `cap` foreign chunks.
 pub(crate) fn foreign_bytes<S>(cap: u32) -> usize {
     size_of::<Foreign<S>>() + cap as usize * size_of::<S>()
+}
+
+impl<S> Foreign<S> {
+    /// Makes a block one for `cap` foreign chunks, with none in it. One that is to be sent has the
+    /// post that it was made for.
+    ///
+    /// # Safety
+    ///
+    /// It is the caller's, with [`foreign_bytes`] of `cap`.
+    pub(crate) unsafe fn make(
+        block: NonNull<u8>,
+        cap: u32,
+        home: *mut Post<S>,
+    ) -> NonNull<Foreign<S>> {
+        let (len, keep) = (AtomicU32::new(0), AtomicU32::new(0));
+        let (owner, link) = (ptr::null_mut(), ptr::null_mut());
+        let foreign = block.cast::<Foreign<S>>();
+        // SAFETY: the caller's promise.
+        unsafe { foreign.write(Foreign { len, cap, owner, home, link, keep, slots: [] }) };
+        foreign
+    }
+
+    /// The slots behind a block's head, which they are not part of.
+    #[inline(always)]
+    pub(crate) fn slots(block: *mut Foreign<S>) -> *mut S {
+        // As far as the block goes.
+        block.wrapping_add(1).cast()
+    }
 }
 
 impl<S> Depot<S> {
@@ -96,7 +131,7 @@ impl<S: Slot> Shelf<S> {
             magazine: Magazine::empty(),
             depot: ptr::null_mut(),
             foreign: ptr::null_mut(),
-            inbox: ptr::null_mut(),
+            post: AtomicPtr::new(ptr::null_mut()),
             listed: ptr::null_mut(),
         }
     }
@@ -207,9 +242,25 @@ impl<S: Slot> Shelf<S> {
         depot.map_or(0, |depot| depot.full.load(Relaxed))
     }
 
-    /// How many parcels there are in the inbox.
+    /// How many parcels were sent here and are in no magazine yet.
     pub(crate) fn parcels(&self) -> u32 {
-        self.magazine.inbox_len.into()
+        // SAFETY: a post lives as long as the arena has memory.
+        unsafe { self.post().as_ref() }.map_or(0, Post::parcels)
+    }
+
+    /// The post of this shelf; null if it has none yet.
+    pub(crate) fn post(&self) -> *mut Post<S> {
+        let post = self.post.load(Acquire);
+        if !post.is_null() {
+            found();
+        }
+        post
+    }
+
+    /// Has this post from now on.
+    pub(crate) fn set_post(&self, post: *mut Post<S>) {
+        made();
+        self.post.store(post, Release);
     }
 
     /// Empties half of the depot's full magazines, if it has more than one, by `take`, which
@@ -281,29 +332,18 @@ impl<S: Slot> Shelf<S> {
         assert_eq!(self.magazine.is_depot_full(), self.is_depot_full());
     }
 
-    /// Puts a parcel of `count` chunks into the inbox; `false` if it has `most`.
+    /// The block of foreign chunks, if there is one.
+    pub(crate) fn foreign_block(&self) -> Option<*mut Foreign<S>> {
+        (!self.foreign.is_null()).then_some(self.foreign)
+    }
+
+    /// Goes on with this block, which is empty.
     ///
     /// # Safety
     ///
-    /// `slots` has `count` chunks of this shelf's pools, and a link.
-    pub(crate) unsafe fn send(&mut self, slots: *mut S, count: u32, most: u8) -> bool {
-        if self.magazine.inbox_len >= most {
-            return false;
-        }
-        // SAFETY: a parcel has one slot more than its chunks.
-        unsafe { slots.add(count as usize).write(S::new(self.inbox.cast(), ptr::null_mut())) };
-        self.inbox = slots;
-        self.magazine.inbox_len += 1;
-        true
-    }
-
-    /// The slots of a parcel of `count` chunks from the inbox, if it has one.
-    pub(crate) fn receive(&mut self, count: u32) -> Option<NonNull<S>> {
-        let slots = NonNull::new(self.inbox)?;
-        // SAFETY: a parcel in the inbox has a link behind its `count` slots.
-        self.inbox = unsafe { (*slots.as_ptr().add(count as usize)).chunk().cast() };
-        self.magazine.inbox_len -= 1;
-        Some(slots)
+    /// The shelf is the calling thread's, and so is the block.
+    pub(crate) unsafe fn set_foreign_block(&mut self, block: NonNull<Foreign<S>>) {
+        self.foreign = block.as_ptr();
     }
 
     /// Adds a chunk of another cache's pool, which belongs to the shelf `owner`; `false` if
@@ -327,8 +367,7 @@ impl<S: Slot> Shelf<S> {
             if (*self.foreign).owner != owner {
                 (*self.foreign).owner = if len == 0 { owner } else { ptr::null_mut() };
             }
-            let slots: *mut S = (&raw mut (*self.foreign).slots).cast();
-            slot.store(slots.add(len as usize));
+            slot.store(Foreign::slots(self.foreign).add(len as usize));
             (*self.foreign).len.store(len + 1, Relaxed);
         }
         true
@@ -391,7 +430,7 @@ impl<S: Slot> Shelf<S> {
         // SAFETY: the block is this shelf's.
         unsafe {
             let len = (*self.foreign).len.load(Relaxed);
-            ((&raw mut (*self.foreign).slots).cast(), len, (*self.foreign).cap)
+            (Foreign::slots(self.foreign), len, (*self.foreign).cap)
         }
     }
 
@@ -425,14 +464,9 @@ impl<S: Slot> Shelf<S> {
         block: NonNull<u8>,
         cap: u32,
     ) -> Option<NonNull<u8>> {
-        let foreign = block.cast::<Foreign<S>>().as_ptr();
-        let len = AtomicU32::new(0);
         // SAFETY: the caller's promise.
-        unsafe {
-            let keep = AtomicU32::new(0);
-            foreign.write(Foreign { len, cap, owner: ptr::null_mut(), keep, slots: [] });
-        }
-        NonNull::new(core::mem::replace(&mut self.foreign, foreign).cast())
+        let foreign = unsafe { Foreign::make(block, cap, ptr::null_mut()) };
+        NonNull::new(core::mem::replace(&mut self.foreign, foreign.as_ptr()).cast())
     }
 
     /// The depot's block and the slots of its magazines, of which the first `full` are full;

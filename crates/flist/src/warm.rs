@@ -106,7 +106,11 @@ impl<S: Slot> Heap<S> {
         for at in 0..self.warm.len {
             let (cache, _) = self.warm.caches[at];
             // SAFETY: warm caches are this arena's, and no thread's.
-            unsafe { self.drain_own(cache, index) };
+            unsafe {
+                self.drain_own(cache, index);
+                let shelf = ThreadCache::shelves::<S>(cache).at(index);
+                self.drain_inbox(shelf, index, true);
+            }
         }
     }
 

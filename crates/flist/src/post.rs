@@ -1,0 +1,239 @@
+//! Parcels on their way from the thread that freed their chunks to the one whose pools they are of.
+//!
+//! What a thread frees of another thread's pools it gathers in a block of its shelf. When the block is
+//! full, and all of it is of one owner, the block itself is the parcel: it is pushed onto the owner's
+//! inbox, and the thread goes on with another one. The owner takes its whole inbox when its
+//! magazine and depot have run empty, and pushes each emptied block onto the stack of those that
+//! were returned to its sender.
+//!
+//! ```text
+//! sender's shelf             owner's post
+//! foreign ──full──▶ push ──▶ inbox ──taken whole──▶ pending ──▶ magazine
+//!    ▲                                                 │
+//!  spare ◀──taken whole── returned ◀──── push ◀─empty──┘
+//!                         sender's post
+//! ```
+//!
+//! None of it takes the lock. Both stacks are Treiber's ("Systems Programming: Coping with
+//! Parallelism", 1986): any thread pushes, and who takes takes all, so that no link of a block is read
+//! that somebody else may have. The lock is for what is made: posts, and blocks while none was
+//! returned. A block stays with the shelf that it was made for.
+
+use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::cache::ThreadCache;
+use crate::pool::Slot;
+use crate::primitive::{AtomicPtr, AtomicU32};
+use crate::shelf::{Foreign, Shelf};
+
+/// Where a shelf sends parcels from and gets them: in cache lines of its own.
+#[repr(C, align(64))]
+pub(crate) struct Post<S> {
+    /// Parcels that other threads sent.
+    inbox: AtomicPtr<Foreign<S>>,
+    /// Blocks of this shelf that are empty again.
+    returned: AtomicPtr<Foreign<S>>,
+    /// How many parcels were sent and are in no magazine yet, and how many may be.
+    parcels: AtomicU32,
+    most: u32,
+    /// What follows is the shelf's thread's alone; under the lock, if it has none.
+    ///
+    /// Parcels out of the inbox.
+    pending: *mut Foreign<S>,
+    /// Blocks to go on with.
+    spare: *mut Foreign<S>,
+}
+
+/// Puts a block on a stack.
+///
+/// # Safety
+///
+/// The block is the caller's, and its slots stay as they are until it is taken.
+unsafe fn push<S>(stack: &AtomicPtr<Foreign<S>>, block: *mut Foreign<S>) {
+    let mut head = stack.load(Relaxed);
+    loop {
+        // SAFETY: the block is the caller's until the exchange.
+        unsafe { (*block).link = head };
+        match stack.compare_exchange_weak(head, block, Release, Relaxed) {
+            Ok(_) => return,
+            Err(other) => head = other,
+        }
+    }
+}
+
+/// Takes all blocks of a stack, linked.
+fn take_all<S>(stack: &AtomicPtr<Foreign<S>>) -> *mut Foreign<S> {
+    // Mostly there are none, and to look costs less than to exchange.
+    if stack.load(Relaxed).is_null() {
+        return ptr::null_mut();
+    }
+    stack.swap(ptr::null_mut(), Acquire)
+}
+
+impl<S> Post<S> {
+    /// A post with nothing, which at most so many parcels wait in.
+    pub(crate) fn new(most: u32) -> Post<S> {
+        Post {
+            inbox: AtomicPtr::new(ptr::null_mut()),
+            returned: AtomicPtr::new(ptr::null_mut()),
+            parcels: AtomicU32::new(0),
+            most,
+            pending: ptr::null_mut(),
+            spare: ptr::null_mut(),
+        }
+    }
+
+    /// How many parcels were sent and are in no magazine yet.
+    pub(crate) fn parcels(&self) -> u32 {
+        self.parcels.load(Relaxed)
+    }
+
+    /// Whether one more parcel may be sent here. If several threads ask at once, a few more are.
+    pub(crate) fn has_room(&self) -> bool {
+        self.parcels() < self.most
+    }
+
+    /// Sends a parcel here.
+    ///
+    /// # Safety
+    ///
+    /// The block is the caller's, and full of chunks of this post's shelf.
+    pub(crate) unsafe fn send(&self, block: *mut Foreign<S>) {
+        self.parcels.fetch_add(1, Relaxed);
+        // SAFETY: passed on.
+        unsafe { push(&self.inbox, block) };
+    }
+
+    /// An empty block of this post's shelf, if one is here.
+    ///
+    /// # Safety
+    ///
+    /// The post is the calling thread's.
+    pub(crate) unsafe fn take_spare(&mut self) -> Option<NonNull<Foreign<S>>> {
+        if self.spare.is_null() {
+            self.spare = take_all(&self.returned);
+        }
+        let block = NonNull::new(self.spare)?;
+        // SAFETY: what was taken is the caller's.
+        self.spare = unsafe { block.as_ref() }.link;
+        Some(block)
+    }
+
+    /// The parcel that is next, if there is one; it stays here.
+    ///
+    /// # Safety
+    ///
+    /// The post is the calling thread's.
+    unsafe fn next(&mut self) -> Option<NonNull<Foreign<S>>> {
+        if self.pending.is_null() {
+            self.pending = take_all(&self.inbox);
+        }
+        NonNull::new(self.pending)
+    }
+
+    /// Empties all parcels that are here by `take`, which gets the slots of each and how many
+    /// there are. Of a thread that is at work, its own or not, those that it has not yet taken out of
+    /// the inbox.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the lock, and if the post is `idle`, nobody else uses it.
+    pub(crate) unsafe fn empty(&mut self, idle: bool, mut take: impl FnMut(*mut S, u32)) {
+        let mut lists = [take_all(&self.inbox), ptr::null_mut()];
+        if idle {
+            lists[1] = core::mem::replace(&mut self.pending, ptr::null_mut());
+        }
+        for mut block in lists {
+            while !block.is_null() {
+                // SAFETY: what was taken out of the inbox is the caller's.
+                unsafe {
+                    let next = (*block).link;
+                    take(Foreign::slots(block), (*block).len.load(Relaxed));
+                    self.parcels.fetch_sub(1, Relaxed);
+                    Foreign::give_back(block);
+                    block = next;
+                }
+            }
+        }
+    }
+}
+
+impl<S> Foreign<S> {
+    /// Gives an emptied block back to the shelf that it was made for.
+    ///
+    /// # Safety
+    ///
+    /// The block is the caller's, and came out of an inbox.
+    unsafe fn give_back(block: *mut Foreign<S>) {
+        // SAFETY: the caller's promise. A post lives as long as the arena has memory.
+        unsafe {
+            (*block).len.store(0, Relaxed);
+            push(&(*(*block).home).returned, block);
+        }
+    }
+}
+
+impl<S: Slot> Shelf<S> {
+    /// Sends the full block of foreign chunks to the shelf that all of them belong to, and goes on
+    /// with an empty one; `false` if they are of several, or there is none, or no room.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's, and that which the chunks belong to is this arena's.
+    pub(crate) unsafe fn send_foreign(&mut self, slab: usize) -> bool {
+        // SAFETY: the block is this shelf's, and its post, if it has one, is the thread's. What makes
+        // another thread's post lets it be seen whole.
+        unsafe {
+            let Some(foreign) = self.foreign_block() else { return false };
+            let owner = (*foreign).owner.cast::<Shelf<S>>();
+            let (len, mine) = ((*foreign).len.load(Relaxed), self.post());
+            // Only a block that was made for its post has its way back.
+            if owner.is_null() || mine.is_null() || len < (*foreign).cap || (*foreign).home != mine
+            {
+                return false;
+            }
+            let theirs = (*owner).post();
+            if (*ThreadCache::of_shelf(owner, slab)).is_left()
+                || theirs.is_null()
+                || !(*theirs).has_room()
+            {
+                return false;
+            }
+            let Some(spare) = (*mine).take_spare() else { return false };
+            (*theirs).send(foreign);
+            self.set_foreign_block(spare);
+            true
+        }
+    }
+
+    /// Takes parcels out of the inbox into the magazine, which is empty, as many as it has room for;
+    /// `false` if there are none, or it has too little.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's.
+    pub(crate) unsafe fn receive(&mut self) -> bool {
+        let post = self.post();
+        if post.is_null() {
+            return false;
+        }
+        let mut received = false;
+        // SAFETY: the post is this shelf's, so this thread's. Parcels that were taken are its own.
+        unsafe {
+            while let Some(block) = (*post).next() {
+                let block = block.as_ptr();
+                let len = (*block).len.load(Relaxed);
+                if self.magazine.cap() - self.magazine.len() < len {
+                    break;
+                }
+                self.magazine.append(Foreign::slots(block), len);
+                (*post).pending = (*block).link;
+                (*post).parcels.fetch_sub(1, Relaxed);
+                Foreign::give_back(block);
+                received = true;
+            }
+        }
+        received
+    }
+}
