@@ -47,6 +47,9 @@ const WORTH_A_RUN: usize = 16 << 10;
 
 /// A step of fresh memory of at least this many bytes is backed with pages at once.
 const LEAST_POPULATED: usize = 16 << 10;
+/// Only in pools of chunks up to this many bytes. Of longer ones a program may leave OS pages
+/// untouched, and those are never backed.
+const LARGEST_POPULATED: usize = 2 * OS_PAGE;
 
 /// What the first step of a pool charges in an arena that is known to grow.
 const GROWING_STEP: usize = 64 << 10;
@@ -258,7 +261,7 @@ impl<S: Slot> Heap<S> {
                 step = step.next_multiple_of(OS_PAGE) - (*pool).charged;
                 self.charge(step)?;
             }
-            if (*pool).fresh && step >= LEAST_POPULATED {
+            if (*pool).fresh && step >= LEAST_POPULATED && (*pool).stride <= LARGEST_POPULATED {
                 let before = self.unbacked.replace(((*pool).start.add((*pool).charged), step));
                 back(before);
             }
