@@ -468,6 +468,22 @@ impl Front {
         }
     }
 
+    /// Whether the chunk at `address` is live, of a pool of this arena's whose chunks have magazines,
+    /// and of the slab that serves `size` bytes.
+    #[inline(always)]
+    pub(crate) fn stays(&self, address: usize, size: usize) -> bool {
+        let finder = &self.finder;
+        // SAFETY: as in `free_near`: the descriptor is that of a pool of this arena, and the chunk is
+        // live, if the program is right, so that nobody dissolves it.
+        unsafe {
+            let Some(descriptor) = finder.some_descriptor(address) else { return false };
+            (*descriptor).tag().as_number() == finder.tag()
+                && !(*descriptor).shelf().is_null()
+                && self.first_at_least(size) == (*descriptor).slab as usize
+                && finder.live_chunk(descriptor, address).is_some()
+        }
+    }
+
     /// Frees a chunk that was found for this thread, if it can have been allocated for
     /// `layout` and there is room.
     #[inline(always)]

@@ -487,6 +487,17 @@ impl<const SOLE: bool> Process<SOLE> {
         }
     }
 
+    /// Whether a chunk can stay where it is if it is to hold `size` bytes, as far as a few instructions
+    /// tell. Who gets `false` asks [`realloc`](Process::realloc).
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::realloc`](mallocer_core::Mallocer::realloc).
+    #[inline(always)]
+    pub unsafe fn stays(&'static self, chunk: *mut u8, size: usize) -> bool {
+        self.fast().is_some_and(|(front, _)| front.stays(chunk.addr(), size))
+    }
+
     /// The bytes of a chunk that the caller may use.
     ///
     /// # Safety

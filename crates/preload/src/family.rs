@@ -156,6 +156,22 @@ pub(crate) unsafe fn free_known(
 /// As [`free`], if this succeeds.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(chunk: *mut c_void, size: size_t) -> *mut c_void {
+    // SAFETY: passed on. Null is no chunk.
+    unsafe {
+        if size > 0 && HEAP.stays(chunk.cast(), size) {
+            return chunk;
+        }
+        realloc_slow(chunk, size)
+    }
+}
+
+/// The same, where that takes more than a look.
+///
+/// # Safety
+///
+/// As [`realloc`].
+#[inline(never)]
+unsafe extern "C" fn realloc_slow(chunk: *mut c_void, size: size_t) -> *mut c_void {
     if chunk.is_null() {
         return malloc(size);
     }
