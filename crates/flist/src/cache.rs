@@ -26,6 +26,7 @@ use mallocer_core::MAX_SLABS;
 
 use crate::hardened::Shard;
 use crate::heap::Heap;
+use crate::os;
 use crate::pool::{Bare, Slot};
 use crate::shelf::{Shelf, Shelves};
 
@@ -181,6 +182,9 @@ impl<S: Slot> Heap<S> {
             let cache = match self.by_thread.take_free() {
                 Some(free) => {
                     let warm = self.warm.remove(free.as_ptr());
+                    if warm && self.decay.is_some() {
+                        self.warm.changed_ms = os::now_ms();
+                    }
                     if warm && thread == ANYONE {
                         // No thread allocates from its magazines.
                         self.drain(free.as_ptr());
@@ -213,6 +217,7 @@ impl<S: Slot> Heap<S> {
 
     /// Leaves the cache of a thread that ends to the next one.
     pub(crate) fn leave_cache(&mut self, thread: u64) {
+        self.decay();
         // SAFETY: the index holds this arena's caches; the thread that ends is the caller,
         // so its magazines are its own.
         unsafe {

@@ -254,14 +254,23 @@ impl<S: Slot> Heap<S> {
         unsafe { self.give_up(cache, Leaving::Process) }
     }
 
-    /// Gives retained memory back to the system if it was kept for the decay time.
+    /// Gives retained memory back to the system if it was kept for the decay time, and makes memory
+    /// of what warm caches have, if no thread has ended or begun for so long.
     pub(crate) fn decay(&mut self) {
         let Some(decay) = self.decay else { return };
-        if self.retained.runs() > self.kept_runs {
-            let now = os::now_ms();
-            if u128::from(now - self.retained_since_ms) >= decay.as_millis() {
-                self.give_up_retained(Leaving::System, self.kept_runs);
-            }
+        let retained = self.retained.runs() > self.kept_runs;
+        if !retained && self.warm.is_empty() {
+            return;
+        }
+        let now = os::now_ms();
+        let is_over = |since: u64| u128::from(now.saturating_sub(since)) >= decay.as_millis();
+        if retained && is_over(self.retained_since_ms) {
+            self.give_up_retained(Leaving::System, self.kept_runs);
+        }
+        if !self.warm.is_empty() && is_over(self.warm.changed_ms) {
+            // SAFETY: what has warm caches is attached.
+            unsafe { self.drain_warm() };
+            self.retire_empty(Leaving::Retained, RUN);
         }
     }
 

@@ -43,7 +43,12 @@ pub(crate) struct Post<S> {
     pending: *mut Foreign<S>,
     /// Blocks to go on with.
     spare: *mut Foreign<S>,
+    /// Parcels that were sent from here without the lock.
+    sent: u32,
 }
+
+/// Of so many parcels one takes the lock: so that a heap which has memory to give back gets to it.
+const LOCKED: u32 = 64;
 
 /// Puts a block on a stack.
 ///
@@ -81,6 +86,7 @@ impl<S> Post<S> {
             most,
             pending: ptr::null_mut(),
             spare: ptr::null_mut(),
+            sent: 0,
         }
     }
 
@@ -198,6 +204,10 @@ impl<S: Slot> Shelf<S> {
                 || theirs.is_null()
                 || !(*theirs).has_room()
             {
+                return false;
+            }
+            (*mine).sent = (*mine).sent.wrapping_add(1);
+            if (*mine).sent % LOCKED == 0 {
                 return false;
             }
             let Some(spare) = (*mine).take_spare() else { return false };

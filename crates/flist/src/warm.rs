@@ -12,7 +12,8 @@
 //! ```
 //!
 //! What is in a warm cache is as good as free: whoever finds no chunk in the pools of a slab takes it
-//! from there, and before the heap grows, or gives memory up, all of it goes back.
+//! from there, and before the heap grows, or gives memory up, all of it goes back; also where no thread
+//! has come or gone for the heap's decay time.
 //!
 //! Chunks that go back to their pools are found if they were freed twice. Those that stay in a
 //! magazine are compared with each other instead.
@@ -22,6 +23,7 @@ use core::ptr;
 use crate::cache::ThreadCache;
 use crate::heap::Heap;
 use crate::magazine::Magazine;
+use crate::os;
 use crate::pool::Slot;
 
 /// At most so many caches are warm,
@@ -35,10 +37,17 @@ const WARM_SHARE: usize = 8;
 pub(crate) struct Warm {
     caches: [(*mut ThreadCache, usize); WARM_MOST],
     len: usize,
+    /// When one became warm, or a thread took one over; kept in a heap with a decay time.
+    pub(crate) changed_ms: u64,
 }
 
 impl Warm {
-    pub(crate) const NONE: Warm = Warm { caches: [(ptr::null_mut(), 0); WARM_MOST], len: 0 };
+    pub(crate) const NONE: Warm =
+        Warm { caches: [(ptr::null_mut(), 0); WARM_MOST], len: 0, changed_ms: 0 };
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
 
     /// Bytes of chunks in all of them.
     fn bytes(&self) -> usize {
@@ -88,6 +97,9 @@ impl<S: Slot> Heap<S> {
             let most = WARM_BYTES.max(self.heap / WARM_SHARE);
             if self.warm.bytes() + bytes > most || !self.warm.push(cache, bytes) {
                 return self.drain(cache);
+            }
+            if self.decay.is_some() {
+                self.warm.changed_ms = os::now_ms();
             }
             for index in 0..self.common.min(self.pooled) {
                 if let Some(address) = drop_repeated(shelves.magazine(index)) {

@@ -6,6 +6,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
+use std::time::Duration;
 
 use mallocer_conformance::Random;
 use mallocer_core::{AllocError, Config, Mallocer};
@@ -149,6 +150,32 @@ fn what_an_ended_thread_has_at_hand_serves_another_one() {
         heap.purge();
         assert_eq!(heap.info().heap, 0);
     }
+}
+
+#[test]
+fn what_an_ended_thread_has_at_hand_decays() {
+    let heap_after = |decay| {
+        let mut config = Config::default();
+        config.decay = decay;
+        let heap = SharedFlist::open(&config).unwrap();
+        // So that this thread has a cache of its own.
+        check_and_free(&heap, fill(&heap, 8, 0));
+        thread::scope(|scope| {
+            let work = || {
+                let chunks: Vec<_> = (0..1_000).map(|at| fill(&heap, 1_000, at as u8)).collect();
+                chunks.into_iter().for_each(|chunk| check_and_free(&heap, chunk));
+            };
+            scope.spawn(work).join().unwrap();
+        });
+        // What has nothing at hand comes by the heap, which looks at the time.
+        for size in [10, 100, 2_000, 5_000] {
+            check_and_free(&heap, fill(&heap, size, 1));
+        }
+        heap.info().heap
+    };
+    assert!(heap_after(None) > 900_000);
+    let decayed = heap_after(Some(Duration::ZERO));
+    assert!(decayed < 200_000, "{decayed} bytes are left");
 }
 
 #[test]
