@@ -343,6 +343,8 @@ impl<S: Slot> Shelf<S> {
     ///
     /// The shelf is the calling thread's, and so is the block.
     pub(crate) unsafe fn set_foreign_block(&mut self, block: NonNull<Foreign<S>>) {
+        // SAFETY: the caller's promise.
+        unsafe { block.as_ref() }.keep.store(0, Relaxed);
         self.foreign = block.as_ptr();
     }
 
@@ -558,5 +560,43 @@ impl<S> Shelves<S> {
         // It is the first of its shelf.
         // SAFETY: passed on.
         unsafe { self.at(index).cast() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::pool::Bare;
+
+    #[test]
+    fn foreign_chunks_of_several_owners_are_kept_for_a_while() {
+        let chunk = |at: usize| Bare(ptr::without_provenance_mut(64 + at * 64));
+        let owner = |at: usize| ptr::without_provenance_mut::<()>(4096 * at);
+        let mut words: Vec<u64> = std::vec![0; foreign_bytes::<Bare>(4).div_ceil(8)];
+        let mut slots: Vec<Bare> = (0..8).map(chunk).collect();
+        let mut shelf = Shelf::<Bare>::empty();
+        shelf.magazine.replace(slots.as_mut_ptr(), 8, 0);
+        let block = NonNull::new(words.as_mut_ptr()).unwrap().cast();
+        // SAFETY: shelf, block and slots are this test's; no chunk is looked at.
+        unsafe {
+            assert!(!shelf.keeps_foreign(), "there is no block");
+            assert!(shelf.replace_foreign(block, 4).is_none());
+            (0..4).for_each(|at| assert!(shelf.push_foreign(chunk(at), owner(1))));
+            assert!(!shelf.push_foreign(chunk(4), owner(1)), "it is full");
+            shelf.keep_if_mixed(3);
+            assert!(!shelf.keeps_foreign(), "all are of one owner");
+            shelf.clear_foreign();
+            (0..4).for_each(|at| assert!(shelf.push_foreign(chunk(at), owner(1 + at % 2))));
+            assert!(shelf.owner_of_foreign().is_null());
+            shelf.keep_if_mixed(3);
+            shelf.magazine.set_len(4);
+            assert!(!shelf.keeps_foreign(), "the magazine is half full");
+            shelf.magazine.set_len(3);
+            assert!((0..3).all(|_| shelf.keeps_foreign()));
+            assert!(!shelf.keeps_foreign(), "those were three");
+        }
     }
 }
