@@ -16,7 +16,7 @@
 //! has come or gone for the heap's decay time.
 //!
 //! Chunks that go back to their pools are found if they were freed twice. Those that stay in a
-//! magazine are compared with each other instead.
+//! magazine are compared with each other instead; what a depot has is looked at when it goes back.
 
 use core::ptr;
 
