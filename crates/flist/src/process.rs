@@ -492,7 +492,7 @@ impl<const SOLE: bool> Process<SOLE> {
     ///
     /// # Safety
     ///
-    /// As [`Mallocer::realloc`](mallocer_core::Mallocer::realloc).
+    /// As [`realloc`](Process::realloc).
     #[inline(always)]
     pub unsafe fn stays(&'static self, chunk: *mut u8, size: usize) -> bool {
         self.fast().is_some_and(|(front, _)| front.stays(chunk.addr(), size))
