@@ -318,7 +318,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: a post lives as long as the arena has memory; parcels are full of chunks of
         // pools of this slab.
         unsafe {
-            if let Some(post) = (*shelf).post().as_mut() {
+            if let Some(post) = (*shelf).post().as_ref() {
                 post.empty(idle, |slots, count| self.put_chunks(slots, count, index));
             }
         }

@@ -19,6 +19,7 @@
 //! that somebody else may have. The lock is for what is made: posts, and blocks while none was
 //! returned. A block stays with the shelf that it was made for.
 
+use core::cell::Cell;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -40,11 +41,11 @@ pub(crate) struct Post<S> {
     /// What follows is the shelf's thread's alone; under the lock, if it has none.
     ///
     /// Parcels out of the inbox.
-    pending: *mut Foreign<S>,
+    pending: Cell<*mut Foreign<S>>,
     /// Blocks to go on with.
-    spare: *mut Foreign<S>,
+    spare: Cell<*mut Foreign<S>>,
     /// Parcels that were sent from here without the lock.
-    sent: u32,
+    sent: Cell<u32>,
 }
 
 /// Of so many parcels one takes the lock: so that a heap which has memory to give back gets to it.
@@ -84,9 +85,9 @@ impl<S> Post<S> {
             returned: AtomicPtr::new(ptr::null_mut()),
             parcels: AtomicU32::new(0),
             most,
-            pending: ptr::null_mut(),
-            spare: ptr::null_mut(),
-            sent: 0,
+            pending: Cell::new(ptr::null_mut()),
+            spare: Cell::new(ptr::null_mut()),
+            sent: Cell::new(0),
         }
     }
 
@@ -116,13 +117,13 @@ impl<S> Post<S> {
     /// # Safety
     ///
     /// The post is the calling thread's.
-    pub(crate) unsafe fn take_spare(&mut self) -> Option<NonNull<Foreign<S>>> {
-        if self.spare.is_null() {
-            self.spare = take_all(&self.returned);
+    pub(crate) unsafe fn take_spare(&self) -> Option<NonNull<Foreign<S>>> {
+        if self.spare.get().is_null() {
+            self.spare.set(take_all(&self.returned));
         }
-        let block = NonNull::new(self.spare)?;
+        let block = NonNull::new(self.spare.get())?;
         // SAFETY: what was taken is the caller's.
-        self.spare = unsafe { block.as_ref() }.link;
+        self.spare.set(unsafe { block.as_ref() }.link);
         Some(block)
     }
 
@@ -131,11 +132,11 @@ impl<S> Post<S> {
     /// # Safety
     ///
     /// The post is the calling thread's.
-    unsafe fn next(&mut self) -> Option<NonNull<Foreign<S>>> {
-        if self.pending.is_null() {
-            self.pending = take_all(&self.inbox);
+    unsafe fn next(&self) -> Option<NonNull<Foreign<S>>> {
+        if self.pending.get().is_null() {
+            self.pending.set(take_all(&self.inbox));
         }
-        NonNull::new(self.pending)
+        NonNull::new(self.pending.get())
     }
 
     /// Empties all parcels that are here by `take`, which gets the slots of each and how many
@@ -145,10 +146,10 @@ impl<S> Post<S> {
     /// # Safety
     ///
     /// The caller holds the lock, and if the post is `idle`, nobody else uses it.
-    pub(crate) unsafe fn empty(&mut self, idle: bool, mut take: impl FnMut(*mut S, u32)) {
+    pub(crate) unsafe fn empty(&self, idle: bool, mut take: impl FnMut(*mut S, u32)) {
         let mut lists = [take_all(&self.inbox), ptr::null_mut()];
         if idle {
-            lists[1] = core::mem::replace(&mut self.pending, ptr::null_mut());
+            lists[1] = self.pending.replace(ptr::null_mut());
         }
         for mut block in lists {
             while !block.is_null() {
@@ -206,8 +207,8 @@ impl<S: Slot> Shelf<S> {
             {
                 return false;
             }
-            (*mine).sent = (*mine).sent.wrapping_add(1);
-            if (*mine).sent % LOCKED == 0 {
+            (*mine).sent.set((*mine).sent.get().wrapping_add(1));
+            if (*mine).sent.get() % LOCKED == 0 {
                 return false;
             }
             let Some(spare) = (*mine).take_spare() else { return false };
@@ -238,7 +239,7 @@ impl<S: Slot> Shelf<S> {
                     break;
                 }
                 self.magazine.append(Foreign::slots(block), len);
-                (*post).pending = (*block).link;
+                (*post).pending.set((*block).link);
                 (*post).parcels.fetch_sub(1, Relaxed);
                 Foreign::give_back(block);
                 received = true;

@@ -293,7 +293,7 @@ impl<S: Slot> Heap<S> {
                 let left = (*other).is_left();
                 if other != cache && (left || much) {
                     if left {
-                        // Somebody may have sent them when it was no more left than empty.
+                        // A parcel may have come when its thread had just left.
                         let shelf = ThreadCache::shelves::<S>(other).at(index);
                         self.drain_inbox(shelf, index, true);
                     }
