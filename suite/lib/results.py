@@ -34,10 +34,14 @@ class Results:
         self.data = {"machine": machine(), "libraries": {}, "programs": {}}
         if path.exists() and not fresh:
             self.data = json.loads(path.read_text())
-            self.data["machine"] = machine()
+
+    def is_of_another(self, name: str, identity: str) -> bool:
+        """Whether the samples of an allocator are of another library than this one."""
+        return self.data["libraries"].get(name, identity) != identity
 
     def declare_allocator(self, name: str, identity: str) -> None:
-        """Drops the samples of a library that is another one now."""
+        """Drops the samples of a library that is another one now; what is added is of here."""
+        self.data["machine"] = machine()
         if self.data["libraries"].get(name) != identity:
             self.data["libraries"][name] = identity
             for program in self.data["programs"].values():
