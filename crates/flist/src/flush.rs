@@ -11,18 +11,18 @@
 //! freed twice, and is noted for whoever ends the slow path to tell.
 
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 use mallocer_core::{Misuse, MisuseKind};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::RUN_SHIFT;
+use crate::foreign::{Foreign, foreign_bytes};
 use crate::heap::Heap;
 use crate::leaving::Leaving;
 use crate::magazine::{Magazine, magazine_bytes};
 use crate::pool::{FREE, Pool, Slot, locate};
 use crate::post::Post;
-use crate::shelf::{Depot, Foreign, Shelf, foreign_bytes};
+use crate::shelf::{Depot, Shelf};
 use crate::slab::Slab;
 
 /// What one thread may hold back beyond its magazines, in bytes of chunks: so much,
@@ -171,19 +171,12 @@ impl<S: Slot> Heap<S> {
             else {
                 return false;
             };
-            let Some(full) = (*shelf).foreign_block() else { return false };
-            if !(*post).has_room() || (*full).len.load(Relaxed) < parcel {
-                return false;
-            }
-            let spare = (*mine).take_spare().or_else(|| {
+            let (_, len, _) = (*shelf).foreign();
+            let make = || {
                 let block = self.meta().take(foreign_bytes::<S>(parcel))?;
                 Some(Foreign::make(block, parcel, mine))
-            });
-            let Some(spare) = spare else { return false };
-            (*full).home = mine;
-            (*post).send(full);
-            (*shelf).set_foreign_block(spare);
-            true
+            };
+            len >= parcel && (*shelf).hand_over(mine, post, make)
         }
     }
 
@@ -502,7 +495,7 @@ impl<S: Slot> Heap<S> {
             if !S::ALONE {
                 return self.free_chunks(index) - (*pool).free() as usize >= enough;
             }
-            let (mut others, mut other) = (0, (*shelf).listed);
+            let (mut others, mut other) = (0, (*shelf).listed());
             while others < enough && !other.is_null() {
                 if other != pool {
                     others += (*other).free() as usize;

@@ -361,7 +361,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the list holds this arena's caches, and theirs its pools.
         unsafe {
             while !cache.is_null() {
-                let mut pool = (*ThreadCache::shelves::<S>(cache).at(index)).listed;
+                let mut pool = (*ThreadCache::shelves::<S>(cache).at(index)).listed();
                 while let Some(one) = pool.as_ref() {
                     free += one.free() as usize;
                     pool = one.next_listed;

@@ -23,11 +23,12 @@ use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{RUN, Tag};
+use crate::foreign::foreign_bytes;
 use crate::front::{Front, clear_mark, has_mark, set_mark};
 use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED};
 use crate::place::Found;
 use crate::pool::{Bare, OS_PAGE, Slot};
-use crate::shelf::{Shelf, foreign_bytes};
+use crate::shelf::Shelf;
 
 /// The most extents of one slab that a thread keeps at hand,
 const KEPT_MOST: usize = 8;

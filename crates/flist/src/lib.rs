@@ -15,6 +15,7 @@
 //! | `meta` | memory for bookkeeping |
 //! | `pool`, `slab` | chunks of one size; their counts |
 //! | `magazine`, `shelf` | short stacks of ready chunks; what a thread has of a slab |
+//! | `foreign`, `post` | chunks that are other threads'; how they get there |
 //! | `heap`, `extent`, `kept`, `huge` | one arena's pools and large chunks, on its budget; those at hand; huge pages |
 //! | `refill`, `flush`, `leaving` | chunks between shelves and pools; memory that is given back |
 //! | `statistics` | what a heap has seen, and what it is made of |
@@ -51,6 +52,7 @@ mod descriptor;
 mod extent;
 mod flist;
 mod flush;
+mod foreign;
 mod front;
 #[cfg(not(mallocer_loom))]
 mod global;

@@ -10,6 +10,7 @@
 //! one of them, and compute no address. Magazines are Bonwick and Adams's ("Magazines and
 //! Vmem", 2001).
 
+use core::cell::Cell;
 use core::ops::RangeInclusive;
 use core::ptr;
 use core::sync::atomic::AtomicPtr;
@@ -42,23 +43,25 @@ const DEPOT_BYTES: usize = 2048 << 10;
 const DEPOT_SHARE: usize = 2048;
 
 /// A stack of chunks of one slab. All zero bytes is one without room.
+///
+/// Only its thread changes it, by plain loads and plain stores; other threads read the pointers for
+/// statistics, and may see some of before and some of after a change.
 #[repr(C)]
 pub(crate) struct Magazine<S> {
-    /// Behind the last chunk. Only its thread changes it (by a plain load and a plain
-    /// store); other threads read it for statistics.
+    /// Behind the last chunk.
     top: AtomicPtr<S>,
-    base: *mut S,
-    limit: *mut S,
+    base: AtomicPtr<S>,
+    limit: AtomicPtr<S>,
     /// The smallest request that the slab serves, in bytes, and how many sizes it
     /// serves: for a sized free. None as long as there is no room, or if they are too
     /// many. On a shelf for extents, OS pages of the one that was freed last, and whether as many
     /// were asked for since.
-    least: u32,
-    sizes: u16,
+    least: Cell<u32>,
+    sizes: Cell<u16>,
     /// How many pools were made for its shelf, up to [`POOLS_MOST`], and whether the shelf's depot
     /// is full and gets no more, see [`DEPOT_FULL`].
     /// They are here because there is room.
-    made: u8,
+    made: Cell<u8>,
 }
 
 /// The bit that says that the depot is full and gets no more.
@@ -68,83 +71,94 @@ const POOLS_MOST: u8 = DEPOT_FULL - 1;
 
 impl<S: Slot> Magazine<S> {
     pub(crate) const fn empty() -> Magazine<S> {
-        let null = ptr::null_mut;
-        let top = AtomicPtr::new(null());
-        let (base, limit) = (null(), null());
-        Magazine { top, base, limit, least: 0, sizes: 0, made: 0 }
+        Magazine {
+            top: AtomicPtr::new(ptr::null_mut()),
+            base: AtomicPtr::new(ptr::null_mut()),
+            limit: AtomicPtr::new(ptr::null_mut()),
+            least: Cell::new(0),
+            sizes: Cell::new(0),
+            made: Cell::new(0),
+        }
     }
 
     /// How many pools were made for its shelf.
     pub(crate) fn pools(&self) -> u32 {
-        (self.made & POOLS_MOST).into()
+        (self.made.get() & POOLS_MOST).into()
     }
 
     /// Notes that a pool was made for its shelf.
-    pub(crate) fn note_pool(&mut self) {
-        if self.made & POOLS_MOST < POOLS_MOST {
-            self.made += 1;
+    pub(crate) fn note_pool(&self) {
+        if self.pools() < POOLS_MOST.into() {
+            self.made.set(self.made.get() + 1);
         }
     }
 
     /// Whether the depot of its shelf is full and gets no more.
     #[inline(always)]
     pub(crate) fn is_depot_full(&self) -> bool {
-        self.made & DEPOT_FULL != 0
+        self.made.get() & DEPOT_FULL != 0
     }
 
     /// Says whether the depot of its shelf is full and gets no more.
-    pub(crate) fn set_depot_full(&mut self, full: bool) {
-        self.made = self.made & POOLS_MOST | if full { DEPOT_FULL } else { 0 };
+    pub(crate) fn set_depot_full(&self, full: bool) {
+        self.made.set(self.made.get() & POOLS_MOST | if full { DEPOT_FULL } else { 0 });
     }
 
     /// Says which sizes the slab serves.
-    pub(crate) fn set_sizes(&mut self, sizes: RangeInclusive<usize>) {
-        self.least = *sizes.start() as u32;
-        self.sizes = u16::try_from(sizes.end() - sizes.start() + 1).unwrap_or(0);
+    pub(crate) fn set_sizes(&self, sizes: RangeInclusive<usize>) {
+        self.least.set(*sizes.start() as u32);
+        self.sizes.set(u16::try_from(sizes.end() - sizes.start() + 1).unwrap_or(0));
     }
 
     /// Notes that an extent of its slab was freed.
-    pub(crate) fn note_freed(&mut self) {
-        self.least = 1;
+    pub(crate) fn note_freed(&self) {
+        self.least.set(1);
     }
 
     /// Notes that an extent of its slab was asked for.
-    pub(crate) fn note_wanted(&mut self) {
-        if self.least != 0 {
-            self.sizes = 1;
+    pub(crate) fn note_wanted(&self) {
+        if self.least.get() != 0 {
+            self.sizes.set(1);
         }
     }
 
     /// Whether an extent was asked for, of as many OS pages as the one had that was freed last.
     pub(crate) fn was_wanted(&self) -> bool {
-        self.sizes != 0
+        self.sizes.get() != 0
     }
 
     /// Whether the slab serves `size` bytes; `false` also if that is not known yet.
     #[inline(always)]
     pub(crate) fn serves(&self, size: usize) -> bool {
-        size.wrapping_sub(self.least as usize) < self.sizes as usize
+        size.wrapping_sub(self.least.get() as usize) < self.sizes.get() as usize
     }
 
     /// How many chunks there are.
     pub(crate) fn len(&self) -> u32 {
-        ((self.top.load(Relaxed).addr() - self.base.addr()) / size_of::<S>()) as u32
+        self.behind(&self.top)
     }
 
     /// How many chunks there is room for.
     pub(crate) fn cap(&self) -> u32 {
-        ((self.limit.addr() - self.base.addr()) / size_of::<S>()) as u32
+        self.behind(&self.limit)
+    }
+
+    /// How many slots there are between the first one and `end`.
+    fn behind(&self, end: &AtomicPtr<S>) -> u32 {
+        let bytes = end.load(Relaxed).addr().wrapping_sub(self.slots().addr());
+        (bytes / size_of::<S>()) as u32
     }
 
     /// The slots, from the oldest chunk on; null if there is no room.
+    #[inline(always)]
     pub(crate) fn slots(&self) -> *mut S {
-        self.base
+        self.base.load(Relaxed)
     }
 
     /// Says that the first `len` slots have chunks.
     pub(crate) fn set_len(&self, len: u32) {
         debug_assert!(len <= self.cap());
-        self.top.store(self.base.wrapping_add(len as usize), Relaxed);
+        self.top.store(self.slots().wrapping_add(len as usize), Relaxed);
     }
 
     /// Adds `count` chunks, of which the last is the next to hand out.
@@ -157,16 +171,16 @@ impl<S: Slot> Magazine<S> {
         debug_assert!(count <= self.cap() - len);
         // SAFETY: the caller's promise.
         unsafe {
-            let top = self.base.add(len as usize);
+            let top = self.slots().add(len as usize);
             top.copy_from_nonoverlapping(slots, count as usize);
         }
         self.set_len(len + count);
     }
 
     /// Goes on with other slots, of which there are `cap`; the first `len` have chunks.
-    pub(crate) fn replace(&mut self, slots: *mut S, cap: u32, len: u32) {
-        self.base = slots;
-        self.limit = slots.wrapping_add(cap as usize);
+    pub(crate) fn replace(&self, slots: *mut S, cap: u32, len: u32) {
+        self.base.store(slots, Relaxed);
+        self.limit.store(slots.wrapping_add(cap as usize), Relaxed);
         self.set_len(len);
     }
 
@@ -178,11 +192,13 @@ impl<S: Slot> Magazine<S> {
     #[inline(always)]
     pub(crate) unsafe fn pop(&self) -> Option<S> {
         let top = self.top.load(Relaxed);
-        if top == self.base {
-            return None;
-        }
-        // SAFETY: above its base there is a chunk below the top.
+        // SAFETY: 1. Only this thread changes the pointer, so that a plain load of it races with no
+        // store; an atomic one is not made part of the comparison. 2. Above its base there is a
+        // chunk below the top.
         unsafe {
+            if top == self.base.as_ptr().read() {
+                return None;
+            }
             let last = top.sub(1);
             self.top.store(last, Relaxed);
             Some(*last)
@@ -197,11 +213,11 @@ impl<S: Slot> Magazine<S> {
     #[inline(always)]
     pub(crate) unsafe fn push(&self, slot: S) -> bool {
         let top = self.top.load(Relaxed);
-        if top == self.limit {
-            return false;
-        }
-        // SAFETY: below its limit there is a slot at the top.
+        // SAFETY: 1. As in `pop`. 2. Below its limit there is a slot at the top.
         unsafe {
+            if top == self.limit.as_ptr().read() {
+                return false;
+            }
             top.write(slot);
             self.top.store(top.add(1), Relaxed);
         }

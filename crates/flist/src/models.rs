@@ -26,13 +26,14 @@ use loom::thread;
 use mallocer_core::{AllocError, Budget, Config, Ladder, Mallocer};
 
 use crate::cache::ThreadCache;
+use crate::foreign::{Foreign, foreign_bytes};
 use crate::local::local;
 use crate::lock::Lock;
 use crate::once::Once;
 use crate::pool::Bare;
 use crate::post::Post;
 use crate::registry;
-use crate::shelf::{Foreign, Shelf, foreign_bytes};
+use crate::shelf::Shelf;
 use crate::{Flist, SharedFlist};
 
 /// Two threads are switched this often at most where they need not be: most faults of
@@ -217,9 +218,9 @@ fn chunks_are_handed_over() {
 fn parcels_and_their_blocks_are_seen_whole() {
     /// What loom knows of a block: it complains about two threads that touch it at once.
     type Contents = loom::cell::UnsafeCell<u32>;
-    struct Shared(*mut Post<Bare>);
+    struct Sent(*mut Post<Bare>);
     // SAFETY: what threads share of a post is atomic.
-    unsafe impl Send for Shared {}
+    unsafe impl Send for Sent {}
 
     /// A block for one chunk, which is where loom knows it by.
     fn block(home: *mut Post<Bare>) -> NonNull<Foreign<Bare>> {
@@ -243,9 +244,9 @@ fn parcels_and_their_blocks_are_seen_whole() {
         let post = || Box::into_raw(Box::new(Post::<Bare>::new(4)));
         let owner = post();
         let sender = |own: *mut Post<Bare>| {
-            let (owner, own) = (Shared(owner), Shared(own));
+            let (owner, own) = (Sent(owner), Sent(own));
             thread::spawn(move || {
-                let (Shared(owner), Shared(own)) = (&owner, &own);
+                let (Sent(owner), Sent(own)) = (&owner, &own);
                 // SAFETY: posts are never given up; this one is the thread's. Blocks are the thread's
                 // until they are sent.
                 unsafe {
@@ -260,7 +261,7 @@ fn parcels_and_their_blocks_are_seen_whole() {
             })
         };
         /// Empties all parcels that have come; how many they were.
-        fn receive(Shared(owner): &Shared) -> u32 {
+        fn receive(Sent(owner): &Sent) -> u32 {
             let mut received = 0;
             let take = |slots: *mut Bare, count| {
                 assert_eq!(count, 1);
@@ -274,11 +275,11 @@ fn parcels_and_their_blocks_are_seen_whole() {
         }
 
         let senders = [sender(post()), sender(post())];
-        let receiver = Shared(owner);
+        let receiver = Sent(owner);
         let receiver = thread::spawn(move || receive(&receiver) + receive(&receiver));
         senders.into_iter().for_each(|sender| sender.join().unwrap());
         let received = receiver.join().unwrap();
-        assert_eq!(received + receive(&Shared(owner)), 4);
+        assert_eq!(received + receive(&Sent(owner)), 4);
         // SAFETY: all threads have ended.
         assert_eq!(unsafe { (*owner).parcels() }, 0);
     });

@@ -24,9 +24,10 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cache::ThreadCache;
+use crate::foreign::Foreign;
 use crate::pool::Slot;
 use crate::primitive::{AtomicPtr, AtomicU32};
-use crate::shelf::{Foreign, Shelf};
+use crate::shelf::Shelf;
 
 /// Where a shelf sends parcels from and gets them: in cache lines of its own.
 #[repr(C, align(64))]
@@ -193,7 +194,7 @@ impl<S: Slot> Shelf<S> {
         // another thread's post lets it be seen whole.
         unsafe {
             let Some(foreign) = self.foreign_block() else { return false };
-            let owner = (*foreign).owner.cast::<Shelf<S>>();
+            let owner = (*foreign).owner.get().cast::<Shelf<S>>();
             let (len, mine) = ((*foreign).len.load(Relaxed), self.post());
             // Only a block that was made for its post has its way back.
             if owner.is_null() || mine.is_null() || len < (*foreign).cap || (*foreign).home != mine
@@ -201,18 +202,36 @@ impl<S: Slot> Shelf<S> {
                 return false;
             }
             let theirs = (*owner).post();
-            if (*ThreadCache::of_shelf(owner, slab)).is_left()
-                || theirs.is_null()
-                || !(*theirs).has_room()
-            {
+            if (*ThreadCache::of_shelf(owner, slab)).is_left() || theirs.is_null() {
                 return false;
             }
             (*mine).sent.set((*mine).sent.get().wrapping_add(1));
-            if (*mine).sent.get() % LOCKED == 0 {
+            (*mine).sent.get() % LOCKED != 0 && self.hand_over(mine, theirs, || None)
+        }
+    }
+
+    /// Sends the full block of foreign chunks from the post `mine` to `theirs`, which all of them belong
+    /// to, and goes on with an empty one, or one that `make` makes; `false` if there is none, or no room.
+    ///
+    /// # Safety
+    ///
+    /// The shelf is the calling thread's, and `mine` is its post. What `make` makes is empty, and for a
+    /// whole parcel.
+    pub(crate) unsafe fn hand_over(
+        &self,
+        mine: *mut Post<S>,
+        theirs: *mut Post<S>,
+        make: impl FnOnce() -> Option<NonNull<Foreign<S>>>,
+    ) -> bool {
+        let Some(full) = self.foreign_block() else { return false };
+        // SAFETY: the block is this shelf's until it is sent; posts live as long as the arena has memory.
+        unsafe {
+            if !(*theirs).has_room() {
                 return false;
             }
-            let Some(spare) = (*mine).take_spare() else { return false };
-            (*theirs).send(foreign);
+            let Some(spare) = (*mine).take_spare().or_else(make) else { return false };
+            (*full).home = mine;
+            (*theirs).send(full);
             self.set_foreign_block(spare);
             true
         }

@@ -111,7 +111,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let shelf = ThreadCache::shelves::<S>(from).at(index);
             while got < wanted {
-                let mut pool = (*shelf).listed;
+                let mut pool = (*shelf).listed();
                 if pool.is_null() || (*pool).free() == 0 {
                     // Not for the sake of a full batch.
                     if got > 0 {
@@ -150,7 +150,7 @@ impl<S: Slot> Heap<S> {
         let from = self.refilled_from(cache, index);
         // SAFETY: passed on; a pool in the list is alive.
         unsafe {
-            let pool = (*ThreadCache::shelves::<S>(from).at(index)).listed;
+            let pool = (*ThreadCache::shelves::<S>(from).at(index)).listed();
             !pool.is_null()
                 && (*pool).free() >= wanted
                 && self.take_chunks(cache, index, slots, wanted) == Ok(wanted)
@@ -247,10 +247,10 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let shelf = ThreadCache::shelves::<S>(from).at(index);
             let main = self.is_main(index);
-            if main || (*shelf).listed.is_null() {
+            if main || (*shelf).listed().is_null() {
                 self.scavenge(cache);
             }
-            let mut pool = (*shelf).listed;
+            let mut pool = (*shelf).listed();
             if main
                 && (pool.is_null() || (*pool).free() == 0)
                 && let Some(retained) = self.retained_pool(from, index)?
@@ -297,7 +297,7 @@ impl<S: Slot> Heap<S> {
                         let shelf = ThreadCache::shelves::<S>(other).at(index);
                         self.drain_inbox(shelf, index, true);
                     }
-                    let mut pool = (*ThreadCache::shelves::<S>(other).at(index)).listed;
+                    let mut pool = (*ThreadCache::shelves::<S>(other).at(index)).listed();
                     while !pool.is_null() && (*pool).free() == 0 {
                         pool = (*pool).next_listed;
                     }
