@@ -4,6 +4,7 @@ A job is a program of the suite or a scenario of real programs; what it is about
 counts in the means and how one run is made is all that a session has to know of it.
 """
 
+import random
 import sys
 import time
 from dataclasses import dataclass
@@ -89,11 +90,14 @@ def rounds(jobs: list[Job], chosen: list[Allocator], results: Results, options) 
     for at in range(options.rounds):
         for number, job in enumerate(jobs):
             failures = results.data["programs"][job.name]["failures"]
-            # Another one begins in every round; the very first is glibc, whose output counts.
-            first = at % len(chosen)
+            # In another order each time, since a program finds the machine as the one before has left
+            # it; the very first is glibc, whose output counts.
+            order = chosen[:1] + random.sample(chosen[1:], len(chosen) - 1)
+            if at > 0:
+                random.shuffle(order)
             todo = [
                 allocator
-                for allocator in chosen[first:] + chosen[:first]
+                for allocator in order
                 if results.rounds(job.name, allocator.name) <= at
                 and not failures.get(allocator.name)
             ]
