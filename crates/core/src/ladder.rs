@@ -94,6 +94,8 @@ impl Ladder {
     /// Four slabs for every doubling, from 16 bytes to 1 TiB at alignment 16: 16, 32, 48, 64,
     /// 80, 96, 112, 128, 160, 192, … Between 4 and 64 KiB, those that are no power of two are a
     /// cache line longer, so that their chunks do not all begin at the same place of an OS page.
+    /// Behind 4, 8, 16 and 32 KiB there is one for as much with a header of up to a sixteenth of it, as
+    /// databases have on the pages in their caches.
     ///
     /// A third as many slabs as by the rule, each of which wastes up to a fifth of a chunk. For
     /// programs whose chunks are of many sizes and few of each: what a slab costs before it is

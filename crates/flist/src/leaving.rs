@@ -202,12 +202,11 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn scavenge(&mut self, cache: *mut ThreadCache) {
         // SAFETY: the caller's promise.
         unsafe {
-            let Some(head) = cache.as_mut() else { return };
             let enough = (self.heap / SCAVENGE_SHARE).max(SCAVENGE_LEAST);
-            if self.heap < head.scavenged_at.saturating_add(enough) {
+            if cache.is_null() || self.heap < (*cache).scavenged_at.saturating_add(enough) {
                 return;
             }
-            head.scavenged_at = self.heap;
+            (*cache).scavenged_at = self.heap;
             self.drain(cache);
             self.drain_warm();
         }

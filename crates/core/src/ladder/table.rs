@@ -34,6 +34,11 @@ const _: () = assert!(BUCKETS == 1152);
 const STAGGERED: Range<usize> = 4 << 10..64 << 10;
 const CACHE_LINE: usize = 64;
 
+/// Buffers of whole OS pages often have a header, as the pages of a database in its cache. Behind a
+/// power of two between the sizes above there is a slab for as much and this part of it more, instead
+/// of the one that is a quarter longer.
+const HEADER_SHARE: usize = 16;
+
 /// Parts of a slab in which its waste is counted.
 pub(super) const WASTE_PARTS: usize = 10_000;
 
@@ -96,7 +101,8 @@ impl Table {
     }
 
     /// The ladder of `parts` slabs, a power of two, for every doubling, from `alignment` to the
-    /// largest capacity; those [`STAGGERED`] are a cache line longer, except for powers of two.
+    /// largest capacity; those [`STAGGERED`] are a cache line longer, except for powers of two, behind
+    /// which there is one for as much with a header.
     pub(super) const fn by_doublings(alignment: usize, parts: usize) -> Table {
         let mut table = Table::EMPTY;
         let mut slab = alignment;
@@ -105,6 +111,10 @@ impl Table {
             let more = if staggered && !slab.is_power_of_two() { CACHE_LINE } else { 0 };
             table.slabs[table.count] = slab + more;
             table.count += 1;
+            if STAGGERED.start <= slab && slab < STAGGERED.end && slab.is_power_of_two() {
+                table.slabs[table.count] = slab + slab / HEADER_SHARE + CACHE_LINE;
+                table.count += 1;
+            }
             let step = (1 << slab.ilog2()) / parts;
             slab += if step > alignment { step } else { alignment };
         }
