@@ -21,6 +21,9 @@ use crate::post::Post;
 use crate::shelf::Shelf;
 
 /// Chunks for other threads' pools, in front of their slots: a block that is sent as a parcel, too.
+///
+/// Others look at a shelf's block for statistics, and it may be sent meanwhile: what changes is atomic,
+/// or in a cell that they do not read.
 #[repr(C, align(8))]
 pub(crate) struct Foreign<S> {
     /// Other threads read it for statistics.
@@ -29,9 +32,9 @@ pub(crate) struct Foreign<S> {
     /// The shelf that all of them belong to; null if that is not one.
     pub(crate) owner: Cell<*mut ()>,
     /// The post of the shelf that a parcel was made for; null if the block is none.
-    pub(crate) home: *mut Post<S>,
+    pub(crate) home: Cell<*mut Post<S>>,
     /// The next one on a stack of blocks.
-    pub(crate) link: *mut Foreign<S>,
+    pub(crate) link: Cell<*mut Foreign<S>>,
     /// How many more are to go into the magazine instead.
     keep: Cell<u32>,
     slots: [S; 0],
@@ -55,7 +58,8 @@ impl<S> Foreign<S> {
         home: *mut Post<S>,
     ) -> NonNull<Foreign<S>> {
         let (len, keep) = (AtomicU32::new(0), Cell::new(0));
-        let (owner, link) = (Cell::new(ptr::null_mut()), ptr::null_mut());
+        let (owner, link) = (Cell::new(ptr::null_mut()), Cell::new(ptr::null_mut()));
+        let home = Cell::new(home);
         let foreign = block.cast::<Foreign<S>>();
         // SAFETY: the caller's promise.
         unsafe { foreign.write(Foreign { len, cap, owner, home, link, keep, slots: [] }) };

@@ -61,7 +61,7 @@ unsafe fn push<S>(stack: &AtomicPtr<Foreign<S>>, block: *mut Foreign<S>) {
     let mut head = stack.load(Relaxed);
     loop {
         // SAFETY: the block is the caller's until the exchange.
-        unsafe { (*block).link = head };
+        unsafe { (*block).link.set(head) };
         match stack.compare_exchange_weak(head, block, Release, Relaxed) {
             Ok(_) => return,
             Err(other) => head = other,
@@ -124,7 +124,7 @@ impl<S> Post<S> {
         }
         let block = NonNull::new(self.spare.get())?;
         // SAFETY: what was taken is the caller's.
-        self.spare.set(unsafe { block.as_ref() }.link);
+        self.spare.set(unsafe { block.as_ref() }.link.get());
         Some(block)
     }
 
@@ -156,7 +156,7 @@ impl<S> Post<S> {
             while !block.is_null() {
                 // SAFETY: what was taken out of the inbox is the caller's.
                 unsafe {
-                    let next = (*block).link;
+                    let next = (*block).link.get();
                     take(Foreign::slots(block), (*block).len.load(Relaxed));
                     self.parcels.fetch_sub(1, Relaxed);
                     Foreign::give_back(block);
@@ -177,7 +177,7 @@ impl<S> Foreign<S> {
         // SAFETY: the caller's promise. A post lives as long as the arena has memory.
         unsafe {
             (*block).len.store(0, Relaxed);
-            push(&(*(*block).home).returned, block);
+            push(&(*(*block).home.get()).returned, block);
         }
     }
 }
@@ -197,7 +197,7 @@ impl<S: Slot> Shelf<S> {
             let owner = (*foreign).owner.get().cast::<Shelf<S>>();
             let (len, mine) = ((*foreign).len.load(Relaxed), self.post());
             // Only a block that was made for its post has its way back.
-            if owner.is_null() || mine.is_null() || len < (*foreign).cap || (*foreign).home != mine
+            if owner.is_null() || mine.is_null() || len < (*foreign).cap || (*foreign).home.get() != mine
             {
                 return false;
             }
@@ -230,7 +230,7 @@ impl<S: Slot> Shelf<S> {
                 return false;
             }
             let Some(spare) = (*mine).take_spare().or_else(make) else { return false };
-            (*full).home = mine;
+            (*full).home.set(mine);
             (*theirs).send(full);
             self.set_foreign_block(spare);
             true
@@ -258,7 +258,7 @@ impl<S: Slot> Shelf<S> {
                     break;
                 }
                 self.magazine.append(Foreign::slots(block), len);
-                (*post).pending.set((*block).link);
+                (*post).pending.set((*block).link.get());
                 (*post).parcels.fetch_sub(1, Relaxed);
                 Foreign::give_back(block);
                 received = true;
