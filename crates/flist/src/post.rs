@@ -197,7 +197,10 @@ impl<S: Slot> Shelf<S> {
             let owner = (*foreign).owner.get().cast::<Shelf<S>>();
             let (len, mine) = ((*foreign).len.load(Relaxed), self.post());
             // Only a block that was made for its post has its way back.
-            if owner.is_null() || mine.is_null() || len < (*foreign).cap || (*foreign).home.get() != mine
+            if owner.is_null()
+                || mine.is_null()
+                || len < (*foreign).cap
+                || (*foreign).home.get() != mine
             {
                 return false;
             }
