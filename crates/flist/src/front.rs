@@ -49,7 +49,7 @@ use mallocer_core::{Ladder, MAX_SLABS, SMALL_BYTES, Table};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
-use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED};
+use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED, largest_aligned};
 use crate::local::{Lane, Used, used_last};
 use crate::magazine::Magazine;
 use crate::place::{CHECKED, Place};
@@ -264,6 +264,17 @@ impl Ready {
         // SAFETY: passed on.
         unsafe { (*self.shelf).magazine.serves(size) }
     }
+
+    /// Whether it can have been allocated for a layout that is aligned further.
+    ///
+    /// # Safety
+    ///
+    /// As [`free`](Ready::free).
+    #[inline(always)]
+    unsafe fn serves_aligned(self, layout: Layout) -> bool {
+        // SAFETY: passed on.
+        unsafe { (*self.shelf).magazine.serves_aligned(layout) }
+    }
 }
 
 impl Front {
@@ -325,10 +336,21 @@ impl Front {
     /// Takes a chunk off one of this cache's magazines.
     #[inline(always)]
     pub(crate) fn alloc(&self, cache: *mut ThreadCache, layout: Layout) -> Option<NonNull<[u8]>> {
-        if !self.is_aligned(layout.align()) {
+        if self.is_aligned(layout.align()) {
+            return self.alloc_size(cache, layout.size());
+        }
+        // A multiple of the alignment mostly leads to a slab that is one, too.
+        let size = layout.size().max(1).next_multiple_of(layout.align());
+        if size > SMALL_BYTES {
             return None;
         }
-        self.alloc_size(cache, layout.size())
+        // SAFETY: there is such an entry, which leads to a shelf of this thread's.
+        unsafe {
+            let offset = *self.small.get_unchecked((size + 7) >> 3) as usize;
+            let slab = *(*self.lookup).slabs.get_unchecked(offset / SHELF_BYTES - 1);
+            let fits = slab & (layout.align() - 1) == 0 && slab <= largest_aligned(layout.size());
+            fits.then(|| self.alloc_size(cache, size))?
+        }
     }
 
     /// The same, at the alignment that every slab has.
@@ -489,7 +511,14 @@ impl Front {
     #[inline(always)]
     pub(crate) fn free_sized(&self, ready: Ready, layout: Layout) -> bool {
         // SAFETY: the shelf is this thread's.
-        unsafe { ready.serves(layout.size()) && self.is_aligned(layout.align()) && ready.free() }
+        unsafe {
+            let fits = if self.is_aligned(layout.align()) {
+                ready.serves(layout.size())
+            } else {
+                ready.serves_aligned(layout)
+            };
+            fits && ready.free()
+        }
     }
 }
 

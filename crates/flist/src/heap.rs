@@ -140,8 +140,13 @@ pub(crate) fn aligned_slab(table: &Table, size: usize, align: usize) -> Option<u
     // It is as long as so many times the alignment at least, so that few slabs are looked at.
     let least = table.first_at_least(size.checked_next_multiple_of(align)?);
     let at = table.first_multiple(least, align)?.get();
-    let most = size.saturating_mul(2).clamp(OS_PAGE, LARGEST_POOLED);
-    (table.slabs[at] <= most).then_some(at)
+    (table.slabs[at] <= largest_aligned(size)).then_some(at)
+}
+
+/// The largest slab that serves `size` bytes at such an alignment.
+#[inline(always)]
+pub(crate) fn largest_aligned(size: usize) -> usize {
+    size.saturating_mul(2).clamp(OS_PAGE, LARGEST_POOLED)
 }
 
 impl<S: Slot> Heap<S> {

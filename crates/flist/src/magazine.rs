@@ -10,12 +10,14 @@
 //! one of them, and compute no address. Magazines are Bonwick and Adams's ("Magazines and
 //! Vmem", 2001).
 
+use core::alloc::Layout;
 use core::cell::Cell;
 use core::ops::RangeInclusive;
 use core::ptr;
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::heap::largest_aligned;
 use crate::pool::Slot;
 use crate::shelf::DEPOT_MOST;
 
@@ -131,6 +133,17 @@ impl<S: Slot> Magazine<S> {
     #[inline(always)]
     pub(crate) fn serves(&self, size: usize) -> bool {
         size.wrapping_sub(self.least.get() as usize) < self.sizes.get() as usize
+    }
+
+    /// Whether the slab serves a layout whose alignment not every slab has: it is the first one for as
+    /// much, rounded up to the alignment, and a multiple of it. `false` also if it is further up, or
+    /// not known.
+    #[inline(always)]
+    pub(crate) fn serves_aligned(&self, layout: Layout) -> bool {
+        let slab = (self.least.get() as usize + self.sizes.get() as usize).wrapping_sub(1);
+        let size = layout.size().max(1).next_multiple_of(layout.align());
+        let fits = slab & (layout.align() - 1) == 0 && slab <= largest_aligned(layout.size());
+        fits && self.serves(size)
     }
 
     /// How many chunks there are.
@@ -285,4 +298,38 @@ impl MagazineBounds {
 /// Bytes of a magazine with room for `cap` chunks.
 pub(crate) fn magazine_bytes<S>(cap: u32) -> usize {
     cap as usize * size_of::<S>()
+}
+
+#[cfg(test)]
+mod tests {
+    use mallocer_core::Ladder;
+
+    use super::*;
+    use crate::heap::aligned_slab;
+    use crate::pool::Bare;
+
+    #[test]
+    fn a_layout_that_is_aligned_further_fits_only_the_slab_that_it_is_served_from() {
+        let own = Ladder::from_slabs(&[16, 48, 64, 200, 256, 65_536]).unwrap();
+        let mut found = 0;
+        for ladder in [Ladder::DEFAULT, Ladder::QUARTERS, own] {
+            let slabs = ladder.slabs();
+            for (index, &slab) in slabs.iter().enumerate().take_while(|(_, slab)| **slab <= 1 << 16)
+            {
+                let magazine = Magazine::<Bare>::empty();
+                let least = if index == 0 { 0 } else { slabs[index - 1] + 1 };
+                magazine.set_sizes(least..=slab);
+                for align in (4..15).map(|power| 1_usize << power) {
+                    for size in [0, 1, slab / 4, slab / 2, least, slab - 1, slab, slab + 1] {
+                        let layout = Layout::from_size_align(size, align).unwrap();
+                        let fits = magazine.serves_aligned(layout);
+                        let served = aligned_slab(ladder.lookup(), size, align) == Some(index);
+                        assert!(served || !fits, "{size} at {align} in {slab}");
+                        found += usize::from(fits);
+                    }
+                }
+            }
+        }
+        assert!(found > 500, "{found}");
+    }
 }
