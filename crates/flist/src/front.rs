@@ -49,7 +49,7 @@ use mallocer_core::{Ladder, MAX_SLABS, SMALL_BYTES, Table};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
-use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED, largest_aligned};
+use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED, rounded, serves_aligned};
 use crate::local::{Lane, Used, used_last};
 use crate::magazine::Magazine;
 use crate::place::{CHECKED, Place};
@@ -340,7 +340,7 @@ impl Front {
             return self.alloc_size(cache, layout.size());
         }
         // A multiple of the alignment mostly leads to a slab that is one, too.
-        let size = layout.size().max(1).next_multiple_of(layout.align());
+        let size = rounded(layout);
         if size > SMALL_BYTES {
             return None;
         }
@@ -348,8 +348,7 @@ impl Front {
         unsafe {
             let offset = *self.small.get_unchecked((size + 7) >> 3) as usize;
             let slab = *(*self.lookup).slabs.get_unchecked(offset / SHELF_BYTES - 1);
-            let fits = slab & (layout.align() - 1) == 0 && slab <= largest_aligned(layout.size());
-            fits.then(|| self.alloc_size(cache, size))?
+            serves_aligned(slab, layout).then(|| self.alloc_size(cache, size))?
         }
     }
 

@@ -12,6 +12,7 @@
 //! retained span, from which any slab's next pool, or an extent, is cut before the
 //! process is asked for more.
 
+use core::alloc::Layout;
 use core::marker::PhantomData;
 use core::ptr;
 use core::time::Duration;
@@ -145,8 +146,21 @@ pub(crate) fn aligned_slab(table: &Table, size: usize, align: usize) -> Option<u
 
 /// The largest slab that serves `size` bytes at such an alignment.
 #[inline(always)]
-pub(crate) fn largest_aligned(size: usize) -> usize {
+fn largest_aligned(size: usize) -> usize {
     size.saturating_mul(2).clamp(OS_PAGE, LARGEST_POOLED)
+}
+
+/// What such a layout takes with its size rounded up to its alignment: the first slab for so many bytes
+/// mostly [serves it](serves_aligned).
+#[inline(always)]
+pub(crate) fn rounded(layout: Layout) -> usize {
+    layout.size().max(1).next_multiple_of(layout.align())
+}
+
+/// Whether `slab`, the first one for a layout's [`rounded`] size, is the one of [`aligned_slab`].
+#[inline(always)]
+pub(crate) fn serves_aligned(slab: usize, layout: Layout) -> bool {
+    slab & (layout.align() - 1) == 0 && slab <= largest_aligned(layout.size())
 }
 
 impl<S: Slot> Heap<S> {

@@ -17,7 +17,7 @@ use core::ptr;
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::heap::largest_aligned;
+use crate::heap::{rounded, serves_aligned};
 use crate::pool::Slot;
 use crate::shelf::DEPOT_MOST;
 
@@ -141,9 +141,7 @@ impl<S: Slot> Magazine<S> {
     #[inline(always)]
     pub(crate) fn serves_aligned(&self, layout: Layout) -> bool {
         let slab = (self.least.get() as usize + self.sizes.get() as usize).wrapping_sub(1);
-        let size = layout.size().max(1).next_multiple_of(layout.align());
-        let fits = slab & (layout.align() - 1) == 0 && slab <= largest_aligned(layout.size());
-        fits && self.serves(size)
+        serves_aligned(slab, layout) && self.serves(rounded(layout))
     }
 
     /// How many chunks there are.
