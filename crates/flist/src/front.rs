@@ -309,10 +309,15 @@ impl Front {
         self.finder.tag.store(tag.as_number(), Relaxed);
     }
 
+    #[inline(always)]
+    fn table(&self) -> &Table {
+        // SAFETY: the lookup table lives as long as the arena's ladder.
+        unsafe { &*self.lookup }
+    }
+
     /// The slab that serves `size` bytes at the ladder's own alignment.
     pub(crate) fn first_at_least(&self, size: usize) -> usize {
-        // SAFETY: the lookup table lives as long as the arena's ladder.
-        unsafe { (*self.lookup).first_at_least(size) }
+        self.table().first_at_least(size)
     }
 
     /// Whether every slab is a multiple of `align`.
@@ -367,6 +372,8 @@ impl Front {
         let offset = if size <= SMALL_BYTES {
             // SAFETY: so there is such an entry.
             unsafe { *self.small.get_unchecked((size + 7) >> 3) as usize }
+        } else if let Some(index) = self.table().medium(size) {
+            (index + 1) * SHELF_BYTES
         } else if size <= LARGEST_SHELVED {
             (self.first_at_least(size) + 1) * SHELF_BYTES
         } else {

@@ -1,7 +1,8 @@
 //! The slabs of a ladder, and the tables that find one.
 //!
-//! Sizes up to 1 KiB are looked up in a table with one entry for every 8 bytes.
-//! Above, `x = size − 1` picks a bucket by its exponent and the five bits below its
+//! Sizes up to 1 KiB are looked up in a table with one entry for every 8 bytes, those up to
+//! 64 KiB in one with an entry for every 64 bytes, if the slabs are multiples of that.
+//! Above, and on other ladders, `x = size − 1` picks a bucket by its exponent and the five bits below its
 //! leading one: 32 buckets for every power of two.
 //!
 //! ```text
@@ -25,6 +26,9 @@ use crate::config::MAX_CAPACITY;
 #[doc(hidden)]
 pub const SMALL_BYTES: usize = 1024;
 const SMALL_ENTRIES: usize = SMALL_BYTES / 8 + 1;
+/// Sizes up to this many bytes are looked up by cache lines.
+const MEDIUM_BYTES: usize = 64 << 10;
+const MEDIUM_ENTRIES: usize = MEDIUM_BYTES / CACHE_LINE + 1;
 pub(super) const BUCKETS: usize = bucket(MAX_CAPACITY - 1) + 1;
 const _: () = assert!(BUCKETS == 1152);
 
@@ -56,6 +60,11 @@ pub struct Table {
     small_bytes: usize,
     /// For a size up to 1 KiB, at `(size + 7) / 8`: the first slab of at least that.
     small: [u16; SMALL_ENTRIES],
+    /// Up to this size, in bytes, `medium` has the slab itself: 64 KiB, or 0 if a slab between 1 KiB
+    /// and that is no multiple of 64.
+    medium_bytes: usize,
+    /// For a size from 1 to 64 KiB, at `(size + 63) / 64`: the first slab of at least that.
+    medium: [u16; MEDIUM_ENTRIES],
     /// For larger sizes, at `bucket(size − 1)`: where to begin looking.
     buckets: [u16; BUCKETS],
 }
@@ -67,6 +76,8 @@ impl Table {
         slabs: [usize::MAX; MAX_SLABS + 1],
         small_bytes: 0,
         small: [0; SMALL_ENTRIES],
+        medium_bytes: 0,
+        medium: [0; MEDIUM_ENTRIES],
         buckets: [0; BUCKETS],
     };
 
@@ -131,13 +142,18 @@ impl Table {
         }
         self.alignment = 1 << union.trailing_zeros();
 
-        let mut whole = true;
+        let (mut whole, mut whole_lines) = (true, true);
         let mut index = 0;
-        while index < self.count && self.slabs[index] <= SMALL_BYTES {
-            whole &= self.slabs[index].is_multiple_of(8);
+        while index < self.count && self.slabs[index] <= MEDIUM_BYTES {
+            if self.slabs[index] <= SMALL_BYTES {
+                whole &= self.slabs[index].is_multiple_of(8);
+            } else {
+                whole_lines &= self.slabs[index].is_multiple_of(CACHE_LINE);
+            }
             index += 1;
         }
         self.small_bytes = if whole { SMALL_BYTES } else { 0 };
+        self.medium_bytes = if whole && whole_lines { MEDIUM_BYTES } else { 0 };
 
         let mut at = 0;
         let mut index = 0;
@@ -148,6 +164,16 @@ impl Table {
                 index += 1;
             }
             self.small[at] = index as u16;
+            at += 1;
+        }
+        let mut at = 0;
+        let mut index = 0;
+        while at < MEDIUM_ENTRIES {
+            let least = if at == 0 { 0 } else { (at - 1) * CACHE_LINE + 1 };
+            while self.slabs[index] < least {
+                index += 1;
+            }
+            self.medium[at] = index as u16;
             at += 1;
         }
         let mut at = 0;
@@ -166,6 +192,9 @@ impl Table {
     #[inline(always)]
     pub fn first_at_least(&self, size: usize) -> usize {
         if let Some(index) = self.small(size) {
+            return index;
+        }
+        if let Some(index) = self.medium(size) {
             return index;
         }
         let mut index = if size <= SMALL_BYTES {
@@ -192,6 +221,16 @@ impl Table {
         // SAFETY: at most 1 KiB, so the entry is one of the table's.
         let index = || unsafe { *self.small.get_unchecked((size + 7) >> 3) } as usize;
         (size <= self.small_bytes).then(index)
+    }
+
+    /// The same for requests up to 64 KiB, more than 1 KiB, on a ladder of whole cache lines there.
+    #[inline(always)]
+    pub fn medium(&self, size: usize) -> Option<usize> {
+        // SAFETY: at most 64 KiB, so the entry is one of the table's.
+        let index =
+            || unsafe { *self.medium.get_unchecked((size + CACHE_LINE - 1) >> CACHE_LINE.ilog2()) }
+                as usize;
+        (size <= self.medium_bytes).then(index)
     }
 
     /// The slab at a position up to `count`, where it is `usize::MAX`.
