@@ -71,9 +71,8 @@ def run(
     environment.update(variables or {})
     environment.update(allocator.variables)
     with tempfile.NamedTemporaryFile(suffix=".json") as report:
-        library = str(allocator.library or "")
         done = subprocess.run(
-            [str(launcher), report.name, str(limit_s), library, *command],
+            [str(launcher), report.name, str(limit_s), allocator.preload, *command],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,

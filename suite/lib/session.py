@@ -6,6 +6,7 @@ counts in the means and how one run is made is all that a session has to know of
 
 import random
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ class Job:
     identity: str  # changes when the program does
     run: Callable[[Allocator], Sample]
     means: bool = True
+    renew: Callable[[Path], None] = lambda folder: None  # as `Allocator.renew`, of its program
 
 
 def add_arguments(parser, into: Path, stem: str) -> None:
@@ -85,9 +87,21 @@ def one_run(job: Job, allocator: Allocator, results: Results) -> bool:
 
 def rounds(jobs: list[Job], chosen: list[Allocator], results: Results, options) -> bool:
     """Measures; false if anything failed. An allocator that fails a job is not tried again."""
+    # Kept until the end, since a copy would else lie where the one before has lain.
+    with tempfile.TemporaryDirectory(prefix="copies-", dir=options.results.parent) as copies:
+        return rounds_with(Path(copies), jobs, chosen, results, options)
+
+
+def rounds_with(
+    copies: Path, jobs: list[Job], chosen: list[Allocator], results: Results, options
+) -> bool:
     good, began = True, time.monotonic()
     end = "\r" if sys.stderr.isatty() else "\n"
     for at in range(options.rounds):
+        folder = copies / str(at)
+        folder.mkdir()
+        for one in chosen + jobs:
+            one.renew(folder)
         for number, job in enumerate(jobs):
             failures = results.data["programs"][job.name]["failures"]
             # In another order each time, since a program finds the machine as the one before has left
