@@ -6,8 +6,8 @@
 //!   │ chunk: extent_bytes, a multiple of an OS page │ not charged │
 //! ```
 //!
-//! An extent takes whole runs of address space but is charged by OS pages, and never
-//! rounded to its slab. When it is freed it becomes retained memory (charged in full,
+//! An extent takes whole runs of address space but is charged by OS pages, and not
+//! rounded to its slab, unless a thread asks for those again and again (see `kept`). When it is freed it becomes retained memory (charged in full,
 //! if capacity allows), which neighbours merge with and which the best-fitting next
 //! request is cut from. Extents above [`LARGEST_KEPT`] go back to the system at once.
 
@@ -62,9 +62,10 @@ impl<S: Slot> Heap<S> {
         // SAFETY: passed on.
         unsafe {
             self.note_wanted(cache, bytes);
-            match self.try_take_extent(cache, bytes, align) {
+            let whole = self.rounded_to_keep(cache, bytes);
+            match self.try_take_extent(cache, whole, align) {
                 Err(AllocError::Capacity { .. } | AllocError::System { .. })
-                    if self.reclaim(cache) > 0 =>
+                    if self.reclaim(cache) > 0 || whole > bytes =>
                 {
                     self.try_take_extent(cache, bytes, align)
                 }

@@ -63,13 +63,19 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// Whether a cache may hold back `bytes` more than it does; if so, it is counted.
+    /// Whether a cache may hold back `bytes` more than it does, if that is up to so many `times` what
+    /// one thread may; if so, it is counted.
     ///
     /// # Safety
     ///
     /// The cache is the caller's own.
-    pub(crate) unsafe fn may_hold_back(&mut self, cache: *mut ThreadCache, bytes: usize) -> bool {
-        let limit = (self.heap / CACHE_SHARE).max(CACHE_BYTES.min(self.magazines.share()));
+    pub(crate) unsafe fn may_hold_back(
+        &mut self,
+        cache: *mut ThreadCache,
+        bytes: usize,
+        times: usize,
+    ) -> bool {
+        let limit = (self.heap / CACHE_SHARE).max(CACHE_BYTES.min(self.magazines.share())) * times;
         // SAFETY: the caller's promise.
         unsafe {
             let fits = (*cache).held_back + bytes <= limit;
@@ -96,7 +102,8 @@ impl<S: Slot> Heap<S> {
             if (*shelf).magazine.cap() != most {
                 return;
             }
-            if (*shelf).depot_len().unwrap_or(0) >= depot_most || !self.may_hold_back(cache, bytes)
+            if (*shelf).depot_len().unwrap_or(0) >= depot_most
+                || !self.may_hold_back(cache, bytes, 1)
             {
                 return (*shelf).close_depot();
             }

@@ -14,8 +14,9 @@
 //!
 //! An extent at hand is charged, live to the heap, and marked as freed in its first word
 //! like any chunk on a shelf. It serves any request of its slab that is not longer, and stays as long
-//! as it is: nothing is charged or counted, which would take the lock. So a sized free can tell the
-//! slab of an extent, as of a chunk of a pool, and not the OS page.
+//! as it is: nothing is charged or counted, which would take the lock. So that it serves all of them,
+//! an extent of a slab that comes again is made as long as the slab. A sized free can tell
+//! the slab of an extent, as of a chunk of a pool, and not the OS page.
 
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -34,6 +35,9 @@ use crate::shelf::Shelf;
 const KEPT_MOST: usize = 8;
 /// and the most bytes of them.
 const KEPT_BYTES: usize = LARGEST_SHELVED;
+
+/// A thread may hold back so many times as much of chunks and extents as of small chunks alone.
+const KEPT_SHARE: usize = 2;
 
 impl Front {
     /// An extent from a shelf of this cache.
@@ -116,6 +120,25 @@ impl<S: Slot> Heap<S> {
         unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).magazine.note_wanted() };
     }
 
+    /// How long an extent is made that is to hold `bytes` bytes: as long as its slab if those come
+    /// again, so that it serves the next request of the slab, whichever that is. Where most of the
+    /// capacity is taken, no longer than it must be.
+    ///
+    /// # Safety
+    ///
+    /// The cache is the caller's own, or null.
+    pub(crate) unsafe fn rounded_to_keep(&self, cache: *mut ThreadCache, bytes: usize) -> usize {
+        let index = self.extent_slab(bytes);
+        let scarce = self.heap > self.budget.capacity() / 2;
+        if S::ALONE || scarce || cache.is_null() || index >= self.shelved {
+            return bytes;
+        }
+        // SAFETY: the caller's promise.
+        let wanted = unsafe { (*ThreadCache::shelves::<S>(cache).at(index)).magazine.was_wanted() };
+        let whole = self.ladder.slabs()[index] & !(OS_PAGE - 1);
+        if wanted { whole.max(bytes) } else { bytes }
+    }
+
     /// Makes room for one more extent of `bytes` bytes on a cache's shelf for the slab at
     /// `index`, unless it has enough, or nobody has asked for another one of that length.
     ///
@@ -141,7 +164,7 @@ impl<S: Slot> Heap<S> {
                 || len < cap
                 || new_cap as usize > KEPT_MOST
                 || new_cap as usize * bytes > KEPT_BYTES
-                || !self.may_hold_back(cache, bytes)
+                || !self.may_hold_back(cache, bytes, KEPT_SHARE)
             {
                 return;
             }

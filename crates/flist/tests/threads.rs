@@ -9,12 +9,16 @@ use std::thread;
 use std::time::Duration;
 
 use mallocer_conformance::Random;
-use mallocer_core::{AllocError, Config, Mallocer};
+use mallocer_core::{AllocError, Config, Ladder, Mallocer};
 use mallocer_flist::SharedFlist;
 
 fn open(capacity: usize) -> SharedFlist {
+    open_with(capacity, Ladder::DEFAULT)
+}
+
+fn open_with(capacity: usize, ladder: Ladder) -> SharedFlist {
     let mut config = Config::default();
-    config.capacity = capacity;
+    (config.capacity, config.ladder) = (capacity, ladder);
     SharedFlist::open(&config).unwrap()
 }
 
@@ -45,6 +49,35 @@ fn size(random: &mut Random) -> usize {
         0 => random.within(40_000, 140_000),
         1..=9 => random.below(8_000),
         _ => random.below(300),
+    }
+}
+
+#[test]
+fn an_extent_at_hand_serves_all_requests_of_its_slab() {
+    let heap = open_with(1 << 30, Ladder::QUARTERS);
+    let slab = 112 << 10;
+    // The second one shows that the slab comes again.
+    for _ in 0..2 {
+        check_and_free(&heap, fill(&heap, 100_000, 1));
+    }
+    let Sent(first, _) = fill(&heap, 100_000, 1);
+    assert_eq!(first.len(), slab, "as long as its slab");
+    check_and_free(&heap, Sent(first, 1));
+    let last = fill(&heap, slab, 2);
+    assert_eq!(last.0.cast::<u8>(), first.cast(), "it was at hand");
+    check_and_free(&heap, last);
+    // What is at hand elsewhere, or needs the lock, is as long as it must be.
+    let other = fill(&heap, 140_000, 3);
+    assert_eq!(other.0.len(), 140_000_usize.next_multiple_of(4096));
+    check_and_free(&heap, other);
+}
+
+#[test]
+fn an_extent_is_no_longer_than_capacity_allows() {
+    // For one, but not for its slab of 160 KiB.
+    let heap = open_with(150 << 10, Ladder::QUARTERS);
+    for byte in 0..6 {
+        check_and_free(&heap, fill(&heap, 140 << 10, byte));
     }
 }
 
