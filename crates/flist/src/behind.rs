@@ -19,7 +19,7 @@ use core::ptr::NonNull;
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
 use crate::front::{Front, common_distance, has_mark};
-use crate::heap::{LARGEST_POOLED, LARGEST_SHELVED, aligned_slab};
+use crate::heap::{LARGEST_POOLED, aligned_slab};
 use crate::place::Found;
 use crate::pool::Bare;
 
@@ -33,14 +33,11 @@ impl Front {
         layout: Layout,
     ) -> Option<NonNull<[u8]>> {
         let (size, align) = (layout.size(), layout.align());
-        if size > LARGEST_SHELVED {
-            return None;
-        }
-        if size > LARGEST_POOLED {
-            return self.take_kept(cache, layout);
-        }
         if self.is_aligned(align) {
             return self.alloc_near(cache, size);
+        }
+        if size > LARGEST_POOLED {
+            return self.take_kept(cache, size, align);
         }
         // SAFETY: the lookup table lives as long as the arena's ladder. The slab has a shelf in the
         // cache, which is this thread's.
@@ -63,18 +60,12 @@ impl Front {
         size: usize,
         align: usize,
     ) -> bool {
-        let known = (align != 0).then_some(size);
-        if self.is_aligned(align) && self.free_near(cache, address, known) {
-            return true;
+        if self.is_aligned(align) {
+            let known = (align != 0).then_some(size);
+            return self.free_near(cache, address, known);
         }
-        // SAFETY: the place is the reservation's, and the cache is this thread's.
-        unsafe {
-            let tag = Tag::from_number(self.tag());
-            let found = self.finder.place.find_any(tag, address);
-            found.is_some_and(|found| {
-                (*found.descriptor).pool.is_null() && self.keep(cache, found, size, align)
-            })
-        }
+        // SAFETY: the cache is this thread's.
+        unsafe { self.keep(cache, address, size, align) }
     }
 
     /// Sends the foreign chunks of this cache, of the slab that the chunk at `address` is of, to the

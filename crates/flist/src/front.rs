@@ -403,11 +403,12 @@ impl Front {
         ready.is_some_and(|ready| self.free_sized(ready, layout))
     }
 
-    /// Allocates from the depot behind the magazine of this cache that serves `size` bytes.
+    /// Allocates from the depot behind the magazine of this cache that serves `size` bytes, or an
+    /// extent at hand.
     #[inline(always)]
     pub(crate) fn alloc_near(&self, cache: *mut ThreadCache, size: usize) -> Option<NonNull<[u8]>> {
         if size > LARGEST_POOLED {
-            return None;
+            return self.take_kept(cache, size, 1);
         }
         // SAFETY: the cache is this thread's, and has a shelf for every such size.
         unsafe { self.fetch(cache, self.first_at_least(size)) }
@@ -450,9 +451,10 @@ impl Front {
         }
     }
 
-    /// Frees the chunk at `address` if it is live, of a pool of this arena's that is one
-    /// thread's, and there is room for it behind the magazines of `cache`, the calling thread's:
-    /// in its depot if the pool is its own, else among its foreign chunks. A `size` says that it
+    /// Frees the chunk at `address` if it is live, of a pool of this arena's, and there is room for
+    /// it behind the magazines of `cache`, the calling thread's: in its depot if the pool is its own,
+    /// or everybody's, else among its foreign chunks; or if it is an extent, among those at hand. A
+    /// `size` says that it
     /// must have been allocated for as many bytes at the alignment that every slab has.
     #[inline(always)]
     pub(crate) fn free_near(
@@ -463,14 +465,17 @@ impl Front {
     ) -> bool {
         let finder = &self.finder;
         // SAFETY: 1. A descriptor with the arena's tag is that of a pool or an extent of it, and
-        // where it leads to a shelf, of a pool. The chunk is live, if the program is right, so
+        // where it leads to a shelf, of a pool, else of an extent. The chunk is live, if the program is right, so
         // that nobody dissolves it. 2. Its slab has a shelf in each cache. 3. A live chunk is the
         // arena's to write once it is freed.
         unsafe {
             let Some(descriptor) = finder.some_descriptor(address) else { return false };
             let owner = (*descriptor).shelf();
-            if (*descriptor).tag().as_number() != finder.tag() || owner.is_null() {
+            if (*descriptor).tag().as_number() != finder.tag() {
                 return false;
+            }
+            if owner.is_null() {
+                return self.keep(cache, address, size.unwrap_or(0), size.map_or(0, |_| 1));
             }
             let Some(chunk) = finder.live_chunk(descriptor, address) else { return false };
             let slab = (*descriptor).slab as usize;

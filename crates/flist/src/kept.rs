@@ -18,14 +18,13 @@
 //! an extent of a slab that comes again is made as long as the slab. A sized free can tell
 //! the slab of an extent, as of a chunk of a pool, and not the OS page.
 
-use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{RUN, Tag};
 use crate::foreign::foreign_bytes;
-use crate::front::{Front, clear_mark, has_mark, set_mark};
+use crate::front::{Finder, Front, clear_mark, has_mark, set_mark};
 use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED};
 use crate::place::Found;
 use crate::pool::{Bare, OS_PAGE, Slot};
@@ -40,53 +39,59 @@ const KEPT_BYTES: usize = LARGEST_SHELVED;
 const KEPT_SHARE: usize = 2;
 
 impl Front {
-    /// An extent from a shelf of this cache.
+    /// An extent of at least `size` bytes from a shelf of this cache.
+    #[inline(never)]
     pub(crate) fn take_kept(
         &self,
         cache: *mut ThreadCache,
-        layout: Layout,
+        size: usize,
+        align: usize,
     ) -> Option<NonNull<[u8]>> {
-        if layout.align() > RUN || !(LARGEST_POOLED + 1..=KEPT_BYTES).contains(&layout.size()) {
+        if align > RUN || !(LARGEST_POOLED + 1..=KEPT_BYTES).contains(&size) {
             return None;
         }
-        let bytes = layout.size().next_multiple_of(OS_PAGE);
-        // SAFETY: the lookup table lives as long as the arena's ladder; the cache is this
-        // thread's. What is on a shelf are live extents of this arena.
+        let bytes = size.next_multiple_of(OS_PAGE);
+        // SAFETY: the cache is this thread's. What is on a shelf are live extents of this arena, which
+        // nobody else changes meanwhile.
         unsafe {
             // Extents are on the shelf of their own length, not of what was asked for.
             let index = self.first_at_least(bytes);
             let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
+            let mut len = 0;
             let Bare(chunk) = (*shelf).pop_foreign(|Bare(chunk)| {
-                let found = self.finder.place.find(Tag::from_number(self.tag()), chunk.addr());
-                found.is_some_and(|found| {
-                    (*found.descriptor).pool.is_null()
-                        && (*found.descriptor).extent_bytes() >= bytes
-                })
+                let descriptor = self.finder.some_descriptor(chunk.addr());
+                len = descriptor.map_or(0, |descriptor| (*descriptor).extent_bytes());
+                len >= bytes
             })?;
-            let len = (*self.finder.some_descriptor(chunk.addr())?).extent_bytes();
             clear_mark(chunk);
             Some(NonNull::slice_from_raw_parts(NonNull::new_unchecked(chunk), len))
         }
     }
 
-    /// Puts an extent on a shelf of this cache, if it is live, can have been allocated for `size`
-    /// and `align`, and there is room. An `align` of 0 says that the layout is not known.
+    /// Puts the extent at `address` on a shelf of this cache, if there is one of this arena that is
+    /// live, can have been allocated for `size` and `align`, and there is room. An `align` of 0 says
+    /// that the layout is not known.
     ///
     /// # Safety
     ///
-    /// It was found in this arena, and the cache is this thread's.
+    /// The cache is this thread's.
+    #[inline(never)]
     pub(crate) unsafe fn keep(
         &self,
         cache: *mut ThreadCache,
-        found: Found,
+        address: usize,
         size: usize,
         align: usize,
     ) -> bool {
-        let Found { descriptor, chunk, .. } = found;
-        // SAFETY: the caller's promise. A live chunk may be read, and is this arena's to write
-        // once it is freed.
+        let Finder { place, key, .. } = self.finder;
+        // SAFETY: the place is the reservation's; found in this arena, so that a live chunk may be
+        // read, and is this arena's to write once it is freed.
         unsafe {
-            if !found.is_live() || has_mark(chunk, self.finder.key) {
+            let Some(found) = place.find_any(Tag::from_number(self.tag()), address) else {
+                return false;
+            };
+            let Found { descriptor, chunk, .. } = found;
+            if !(*descriptor).pool.is_null() || !found.is_live() || has_mark(chunk, key) {
                 return false;
             }
             let slab = (*descriptor).slab as usize;
@@ -98,7 +103,7 @@ impl Front {
             let shelf = ThreadCache::shelves::<Bare>(cache).at(slab);
             let kept = fits && (*shelf).push_foreign(Bare(chunk), ptr::null_mut());
             if kept {
-                set_mark(chunk, self.finder.key);
+                set_mark(chunk, key);
             }
             kept
         }

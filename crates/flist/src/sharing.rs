@@ -395,7 +395,7 @@ impl Sharing {
                 if !cache.is_null() {
                     heap.make_room_to_keep(cache, index, bytes);
                 }
-                if cache.is_null() || !self.front.keep(cache, found, size, align) {
+                if cache.is_null() || !self.front.keep(cache, address, size, align) {
                     heap.free_extent(found.descriptor);
                 }
                 return self.unlock(heap);
