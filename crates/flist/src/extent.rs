@@ -112,6 +112,7 @@ impl<S: Slot> Heap<S> {
                     self.refund(bytes);
                     return Err(self.refused(bytes));
                 };
+                self.note_taken();
                 self.runs += runs as usize;
                 taken
             }
@@ -315,6 +316,7 @@ impl<S: Slot> Heap<S> {
             return true;
         }
         if reservation.take_at(first, runs).is_some() {
+            self.note_taken();
             self.trim_retained();
             self.runs += runs as usize;
             return true;

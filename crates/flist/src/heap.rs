@@ -23,9 +23,11 @@ use mallocer_core::{
 
 use crate::cache::{Index, ThreadCache};
 use crate::descriptor::{Descriptor, Descriptors, Kind, Tag};
+use crate::excess::Excess;
 use crate::locate::Home;
 use crate::magazine::MagazineBounds;
 use crate::meta::Meta;
+use crate::os;
 use crate::pool::{OS_PAGE, Pool, Slot};
 use crate::reservation::Reservation;
 use crate::slab::Slab;
@@ -77,6 +79,7 @@ pub(crate) struct Heap<S> {
     /// Empty memory, charged in full.
     pub(crate) retained: Spans,
     pub(crate) retained_since_ms: u64,
+    pub(crate) excess: Excess,
     /// Runs of it that decay leaves: those of clusters.
     pub(crate) kept_runs: usize,
     /// Bytes charged.
@@ -180,6 +183,7 @@ impl<S: Slot> Heap<S> {
             extents: 0,
             retained: Spans::new(id, Kind::Dirty),
             retained_since_ms: 0,
+            excess: Excess::new(if config.decay.is_some() { os::now_ms() } else { 0 }),
             kept_runs: 0,
             heap: 0,
             runs: 0,

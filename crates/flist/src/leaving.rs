@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magazines ──scavenged──▶ pools
-//! pool, extent ──empty──▶ retained ──purge, decay──▶ system
+//! pool, extent ──empty──▶ retained ──purge, decay, excess──▶ system
 //!                            │ └──capacity is short──▶ process
 //!                            └──release (of everything)──▶ process
 //! ```
@@ -224,7 +224,7 @@ impl<S: Slot> Heap<S> {
     }
 
     /// Gives up retained spans, the largest first, until `keep` runs are left.
-    fn give_up_retained(&mut self, leaving: Leaving, keep: usize) {
+    pub(crate) fn give_up_retained(&mut self, leaving: Leaving, keep: usize) {
         let Some(reservation) = self.reservation() else { return };
         let table = reservation.descriptors();
         while self.retained.runs() > keep {
@@ -265,6 +265,8 @@ impl<S: Slot> Heap<S> {
         let is_over = |since: u64| u128::from(now.saturating_sub(since)) >= decay.as_millis();
         if retained && is_over(self.retained_since_ms) {
             self.give_up_retained(Leaving::System, self.kept_runs);
+        } else if retained {
+            self.give_up_excess(now);
         }
         if !self.warm.is_empty() && is_over(self.warm.changed_ms) {
             // SAFETY: what has warm caches is attached.

@@ -17,7 +17,8 @@
 //! | `magazine`, `shelf` | short stacks of ready chunks; what a thread has of a slab |
 //! | `foreign`, `post` | chunks that are other threads'; how they get there |
 //! | `heap`, `extent`, `kept`, `huge` | one arena's pools and large chunks, on its budget; those at hand; huge pages |
-//! | `refill`, `flush`, `leaving` | chunks between shelves and pools; memory that is given back |
+//! | `refill`, `flush` | chunks between shelves and pools |
+//! | `leaving`, `excess` | memory that is given back; so much of it that it does not wait |
 //! | `statistics` | what a heap has seen, and what it is made of |
 //! | `clusters` | chunks that are ready before they are asked for |
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
@@ -49,6 +50,7 @@ mod behind;
 mod cache;
 mod clusters;
 mod descriptor;
+mod excess;
 mod extent;
 mod flist;
 mod flush;

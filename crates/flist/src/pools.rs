@@ -142,6 +142,7 @@ impl<S: Slot> Heap<S> {
             None => {
                 let taken = reservation.take(runs as u32, RUN);
                 let taken = taken.ok_or_else(|| self.refused(runs * RUN))?;
+                self.note_taken();
                 self.runs += runs;
                 taken
             }

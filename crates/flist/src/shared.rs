@@ -86,7 +86,7 @@ impl SharedFlist {
     }
 
     #[inline(always)]
-    fn sharing(&self) -> &Sharing {
+    pub(crate) fn sharing(&self) -> &Sharing {
         // SAFETY: alive until `drop`.
         unsafe { self.sharing.as_ref() }
     }
