@@ -35,6 +35,9 @@ const CACHE_SHARE: usize = 8;
 /// would else do little but wait.
 const KEPT_FOREIGN: u32 = 4096;
 
+/// Fewer chunks are put back one by one.
+const LEAST_ROW: u32 = 8;
+
 impl<S: Slot> Heap<S> {
     /// Makes room in a cache's full magazine of the slab at `index`.
     ///
@@ -394,7 +397,9 @@ impl<S: Slot> Heap<S> {
         let table = reservation.descriptors();
         let tag = self.pool_tag(index);
         let slab: *mut Slab = self.slab(index);
-        for at in 0..count as usize {
+        // SAFETY: passed on.
+        let row = unsafe { self.put_row(slots, count, index) };
+        for at in row as usize..count as usize {
             // SAFETY: the chunk's run has a descriptor. If that is of a pool of this arena,
             // and leads from a chunk to the same state, the chunk is one of that pool.
             unsafe {
@@ -414,6 +419,37 @@ impl<S: Slot> Heap<S> {
                 }
                 self.put_known((*one).pool, state, slab);
             }
+        }
+    }
+
+    /// Puts chunks back as long as they are of one pool, if the first and the last of them are; returns
+    /// how many.
+    ///
+    /// # Safety
+    ///
+    /// As [`put_chunks`](Heap::put_chunks).
+    unsafe fn put_row(&mut self, slots: *const S, count: u32, index: usize) -> u32 {
+        let (Some(reservation), Some(last)) = (self.reservation(), count.checked_sub(LEAST_ROW))
+        else {
+            return 0;
+        };
+        let base = reservation.base().addr().get();
+        let table = reservation.descriptors();
+        // SAFETY: each chunk's run has a descriptor, and one with this tag is that of a pool of the
+        // slab, if it leads to one.
+        unsafe {
+            let of = |at: u32| {
+                let chunk = (*slots.add(at as usize)).chunk();
+                table.at(((chunk.addr() - base) >> RUN_SHIFT) as u32)
+            };
+            let (first, last) = (of(0), of(last + LEAST_ROW - 1));
+            let pool = (*first).pool;
+            if pool != (*last).pool || pool.is_null() || (*first).tag() != self.pool_tag(index) {
+                return 0;
+            }
+            let put = (*pool).put_row(slots, count, (*first).reciprocal);
+            self.slab(index).note_free::<S>(put as isize);
+            put
         }
     }
 

@@ -267,26 +267,39 @@ impl Pool {
     /// `slots` has room for `wanted`.
     pub(crate) unsafe fn take<S: Slot>(&mut self, slots: *mut S, wanted: u32, out: u8) -> u32 {
         let wanted = wanted.min(self.free());
-        let (mut taken, mut at) = (0, self.hint() & !7);
-        while taken < wanted {
-            // SAFETY: at least one of the states from `at` below `ready` is FREE, since `free()`
-            // counts them, and none is below `hint`; and where one is, eight may be read.
-            let mut free = unsafe { free_of_eight(self.states.add(at as usize)) };
-            while free != 0 && taken < wanted {
-                let place = at + free.trailing_zeros() / 8;
-                debug_assert!(place < self.ready);
-                // SAFETY: the place is one of the pool's, and `taken` is below `wanted`.
-                unsafe {
-                    let state = self.states.add(place as usize);
-                    state.write(out);
-                    let chunk = self.start.add(place as usize * self.stride);
-                    slots.add((wanted - 1 - taken) as usize).write(S::new(chunk, state));
-                    self.hint = state.add(1);
+        let (mut left, mut at) = (wanted, self.hint() & !7);
+        // SAFETY: 1. At least `left` of the states from `at` below `ready` are FREE, since `free()`
+        // counts them, and none is below `hint`. So where one is looked for, eight may be read,
+        // and where all of eight are FREE and wanted, all are below `ready`. 2. `slots` has room
+        // for those that are wanted.
+        unsafe {
+            while left > 0 {
+                let states = self.states.add(at as usize);
+                let mut free = free_of_eight(states);
+                if free == ALL_OF_EIGHT && left >= 8 {
+                    left -= 8;
+                    for place in 0..8 {
+                        let chunk = self.start.add((at as usize + place) * self.stride);
+                        let slot = S::new(chunk, states.add(place));
+                        slots.add(left as usize + 7 - place).write(slot);
+                    }
+                    states.write_bytes(out, 8);
+                    self.hint = states.add(8);
+                    free = 0;
                 }
-                taken += 1;
-                free &= free - 1;
+                while free != 0 && left > 0 {
+                    let place = free.trailing_zeros() as usize / 8;
+                    debug_assert!(at + (place as u32) < self.ready);
+                    let state = states.add(place);
+                    state.write(out);
+                    left -= 1;
+                    let chunk = self.start.add((at as usize + place) * self.stride);
+                    slots.add(left as usize).write(S::new(chunk, state));
+                    self.hint = state.add(1);
+                    free &= free - 1;
+                }
+                at += 8;
             }
-            at += 8;
         }
         self.left += wanted;
         wanted
@@ -310,6 +323,42 @@ impl Pool {
         debug_assert!(self.left > 0);
         self.left -= 1;
         self.left == 0
+    }
+
+    /// Takes back chunks of this pool from the beginning of `slots`, up to `count`, one after the other,
+    /// as long as they are out, and there is nothing to do about the pool: returns how many.
+    ///
+    /// # Safety
+    ///
+    /// `slots` has `count` chunks, and `reciprocal` is that of the pool's stride.
+    pub(crate) unsafe fn put_row<S: Slot>(
+        &mut self,
+        slots: *const S,
+        count: u32,
+        reciprocal: u64,
+    ) -> u32 {
+        let (start, bytes) = (self.start.addr(), self.span_bytes());
+        let (mut hint, mut put) = (self.hint, 0);
+        // The last one would make it empty, or listed.
+        let most = count.min(self.left.saturating_sub(1));
+        // SAFETY: a chunk of the pool has a state byte, and one more is behind the last of them.
+        unsafe {
+            while put < most {
+                let slot = slots.add(put as usize).read();
+                let offset = slot.chunk().addr().wrapping_sub(start);
+                let (place, exact) = locate(offset, reciprocal);
+                let state = self.states.wrapping_add(place);
+                if offset >= bytes || !exact || !slot.may_have(state) || *state == FREE {
+                    break;
+                }
+                state.write(FREE);
+                hint = hint.min(state);
+                put += 1;
+            }
+        }
+        self.hint = hint;
+        self.left -= put;
+        put
     }
 
     /// Checks the equations of the module against the state bytes.
@@ -345,6 +394,9 @@ pub(crate) fn locate(offset: usize, reciprocal: u64) -> (usize, bool) {
     let product = offset as u128 * reciprocal as u128;
     ((product >> 64) as usize, (product as u64) < reciprocal)
 }
+
+/// What [`free_of_eight`] says of eight states that are FREE.
+const ALL_OF_EIGHT: u64 = 0x8080_8080_8080_8080;
 
 /// Which of the eight states from `states` on are FREE: the highest bit of their bytes.
 ///
@@ -450,5 +502,45 @@ mod tests {
         assert_eq!(unsafe { pool.take(slots.as_mut_ptr(), 64, CACHED) }, 64);
         assert_eq!(slots[63].chunk.addr(), lowest);
         pool.check_invariants();
+    }
+
+    #[test]
+    fn a_row_ends_where_a_chunk_is_not_out_of_the_pool() {
+        let mut memory = vec![0u64; 1 << 13];
+        let mut states = vec![0u64; 128];
+        let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
+        let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
+        let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682, ptr::null_mut());
+        pool.listed = true;
+        pool.grow(RUN);
+        let c = reciprocal(96);
+        let mut slots = [Bare(ptr::null_mut()); 100];
+        // SAFETY: 100 slots; what is put back was taken, or is looked at and not touched.
+        unsafe {
+            assert_eq!(pool.take(slots.as_mut_ptr(), 100, CACHED), 100);
+            // Any order, and the last one that is out is left to who can do what is then to be done.
+            slots.reverse();
+            slots.swap(3, 70);
+            assert_eq!(pool.put_row(slots.as_ptr(), 100, c), 99);
+            pool.check_invariants();
+            assert_eq!(pool.put_row(slots.as_ptr().add(99), 1, c), 0);
+            assert!(pool.put(map.as_ptr().add(99)) && pool.is_empty());
+            assert_eq!(pool.put_row(slots.as_ptr(), 1, c), 0, "all are free");
+
+            assert_eq!(pool.take(slots.as_mut_ptr(), 100, CACHED), 100);
+            for (at, wrong) in [
+                (10, slots[5].0),                            // twice
+                (20, slots[20].0.wrapping_add(8)),           // inside a chunk
+                (30, start.as_ptr().wrapping_sub(96)),       // in front of the pool
+                (40, start.as_ptr().wrapping_add(96 * 700)), // behind it
+                (50, start.as_ptr().wrapping_add(96 * 200)), // never taken
+            ] {
+                let right = core::mem::replace(&mut slots[at], Bare(wrong));
+                let from = if at == 10 { 0 } else { at - 9 };
+                assert_eq!(pool.put_row(slots.as_ptr().add(from), 60, c) as usize, at - from);
+                pool.check_invariants();
+                slots[at] = right;
+            }
+        }
     }
 }
