@@ -30,6 +30,9 @@ pub(crate) const LARGEST_KEPT: usize = 64 << 20;
 /// The least that is moved by its pages: 256 KiB. Below, a copy takes less than the call.
 const LEAST_MOVED: usize = 256 << 10;
 
+/// A retained span is made longer by so many parts of it at most.
+const LENGTHENED: u32 = 8;
+
 /// The largest alignment of a chunk: 4 GiB.
 pub(crate) const LARGEST_ALIGN: usize = 4 << 30;
 
@@ -98,6 +101,8 @@ impl<S: Slot> Heap<S> {
                 self.retained.take(table, runs, align_runs, origin)
             })
         };
+        let retained =
+            retained.or_else(|| if align_runs <= 1 { self.lengthen(runs) } else { None });
         let Taken { span, zero } = match retained {
             Some(span) => {
                 self.seen.hit();
@@ -142,6 +147,31 @@ impl<S: Slot> Heap<S> {
         // SAFETY: as above.
         unsafe { self.advise(start.as_ptr(), 0, bytes, true) };
         Ok(Extent { start, bytes, zero })
+    }
+
+    /// A span of `runs` runs that is a retained one, a little too short, with the process's memory behind it;
+    /// charged in full. Something that grows by ever longer copies of itself needs it: what
+    /// the copies leave is as long as the next one, but for a little.
+    fn lengthen(&mut self, runs: u32) -> Option<Span> {
+        let reservation = self.reservation()?;
+        let table = reservation.descriptors();
+        // SAFETY: the retained store is this arena's, and so are its spans.
+        unsafe {
+            let span = self.retained.pop_largest(table)?;
+            let missing = runs.saturating_sub(span.runs);
+            let bytes = missing as usize * RUN;
+            if (1..=span.runs / LENGTHENED).contains(&missing) && self.charge(bytes).is_ok() {
+                if reservation.take_at(span.end(), missing).is_some() {
+                    self.note_taken();
+                    self.runs += missing as usize;
+                    self.trim_retained();
+                    return Some(Span::new(span.first, runs));
+                }
+                self.refund(bytes);
+            }
+            self.retained.put(table, span);
+            None
+        }
     }
 
     /// Makes an extent that is not used a retained span, however large it is.

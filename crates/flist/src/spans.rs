@@ -161,6 +161,28 @@ impl Spans {
         }
     }
 
+    /// The same, the largest of the first few of these.
+    ///
+    /// # Safety
+    ///
+    /// As [`take`](Spans::take).
+    pub(crate) unsafe fn pop_largest(&mut self, table: Descriptors) -> Option<Span> {
+        const FEW: usize = 8;
+        let bin = 63u32.checked_sub(self.occupied.leading_zeros())?;
+        let mut next = self.heads[bin as usize];
+        // SAFETY: spans in the store are ours; a bin is a list of them.
+        unsafe {
+            let spans = core::iter::from_fn(|| {
+                let first = (next != 0).then_some(next)?;
+                next = (*table.at(first)).next;
+                Some(Span::new(first, (*table.at(first)).runs))
+            });
+            let largest = spans.take(FEW).max_by_key(|span| span.runs)?;
+            self.unlink(table, largest);
+            Some(largest)
+        }
+    }
+
     /// Calls `visit` for every span.
     ///
     /// # Safety
@@ -304,9 +326,9 @@ mod tests {
                     let span = held.swap_remove(random(held.len()));
                     spans.put(table, span);
                 } else if random(8) == 0 {
-                    if let Some(span) = spans.pop(table) {
-                        held.push(span);
-                    }
+                    let large = random(2) == 0;
+                    let span = if large { spans.pop_largest(table) } else { spans.pop(table) };
+                    held.extend(span);
                 } else {
                     let (runs, align) = (1 + random(40) as u32, 1 << random(4));
                     if let Some(span) = spans.take(table, runs, align, 0) {
