@@ -41,7 +41,7 @@ pub(crate) struct Foreign<S> {
 }
 
 /// Bytes of a block for `cap` foreign chunks.
-pub(crate) fn foreign_bytes<S>(cap: u32) -> usize {
+pub(crate) const fn foreign_bytes<S>(cap: u32) -> usize {
     size_of::<Foreign<S>>() + cap as usize * size_of::<S>()
 }
 

@@ -17,8 +17,9 @@ use core::ptr;
 use core::sync::atomic::AtomicPtr;
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::foreign::foreign_bytes;
 use crate::heap::{rounded, serves_aligned};
-use crate::pool::Slot;
+use crate::pool::{Bare, Slot};
 use crate::shelf::DEPOT_MOST;
 
 /// What a magazine of one slab holds at most, in bytes of chunks.
@@ -37,6 +38,8 @@ const MAGAZINE_FIRST: u32 = 16;
 /// What is sent to another thread at once, in bytes of chunks.
 const PARCEL_BYTES: usize = 16 << 10;
 const _: () = assert!(PARCEL_BYTES <= MAGAZINE_BYTES);
+/// And in chunks: as many as have room in a KiB of bookkeeping.
+const PARCEL_MOST: u32 = ((1024 - foreign_bytes::<Bare>(0)) / size_of::<Bare>()) as u32;
 /// And parcels that wait for a thread, at most.
 const PARCELS_MOST: usize = 255;
 /// What a depot of one slab and thread holds at most, in bytes of chunks.
@@ -271,7 +274,7 @@ impl MagazineBounds {
 
     /// How many chunks of `stride` bytes are sent to another thread at once.
     pub(crate) fn parcel(self, stride: usize) -> u32 {
-        ((PARCEL_BYTES.min(self.bytes) / stride) as u32).clamp(MAGAZINE_LEAST, MAGAZINE_MOST)
+        ((PARCEL_BYTES.min(self.bytes) / stride) as u32).clamp(MAGAZINE_LEAST, PARCEL_MOST)
     }
 
     /// The room for chunks of a parcel, where `cap` slots are too few.
