@@ -38,7 +38,8 @@
 //!
 //! A fast path either does all of its work or none of it: it says so by its result, and
 //! the caller goes to a slow path that begins anew. So nothing is kept across the call,
-//! and the fast path needs no stack frame.
+//! and the fast path needs no stack frame. What a free has found of a chunk that is not its
+//! thread's is handed on, in registers.
 
 use core::alloc::Layout;
 use core::mem::offset_of;
@@ -156,28 +157,40 @@ impl Finder {
     }
 
     /// The same, for the thread that has `cache`, which is one of this arena's.
+    #[inline(always)]
+    pub(crate) fn find_for(&self, cache: *mut ThreadCache, address: usize) -> Option<Ready> {
+        self.find_or(cache, address).ok()
+    }
+
+    /// The same; if the chunk is perhaps one that another thread's shelf is for, or an extent, what
+    /// was found of it.
     ///
     /// An address from elsewhere finds some descriptor, too, and is not within its pool: one
     /// comparison says that, and whether the chunk was ever handed out.
     #[inline(always)]
-    pub(crate) fn find_for(&self, cache: *mut ThreadCache, address: usize) -> Option<Ready> {
+    pub(crate) fn find_or(
+        &self,
+        cache: *mut ThreadCache,
+        address: usize,
+    ) -> Result<Ready, Option<Elsewhere>> {
         // SAFETY: 1. If the descriptor leads to a shelf of this thread, it is that of a pool of
         // this arena, which nobody dissolves meanwhile. 2. Then it says which chunks of the
         // pool were handed out: those may be read. 3. Both ways lead to a shelf of the cache.
         unsafe {
-            let descriptor = self.some_descriptor(address)?;
+            let descriptor = self.some_descriptor(address).ok_or(None)?;
             let shelf = (*descriptor).shelf();
             let shelf: *mut Shelf<Bare> = if self.is_of(shelf, cache) {
                 shelf.cast()
             } else {
-                let distance = common_distance(shelf)?;
+                let elsewhere = Elsewhere { cache, descriptor };
+                let distance = common_distance(shelf).ok_or(Some(elsewhere))?;
                 if (*descriptor).tag().as_number() != self.tag() {
-                    return None;
+                    return Err(None);
                 }
                 cache.byte_add(distance).cast()
             };
-            let chunk = self.live_chunk(descriptor, address)?;
-            Some(Ready { shelf, chunk, key: self.key })
+            let chunk = self.live_chunk(descriptor, address).ok_or(None)?;
+            Ok(Ready { shelf, chunk, key: self.key })
         }
     }
 
@@ -226,6 +239,14 @@ pub(crate) fn common_shelf(index: usize) -> *mut () {
 pub(crate) fn common_distance(shelf: *mut ()) -> Option<usize> {
     let distance = shelf.addr();
     (distance.wrapping_sub(1) < MOST_CACHE_BYTES).then_some(distance)
+}
+
+/// The descriptor of the run that a chunk is in, whose shelf is none of this thread's, and the thread's
+/// cache; nothing else is known of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere {
+    cache: *mut ThreadCache,
+    descriptor: *mut Descriptor,
 }
 
 /// A live chunk, and the shelf of this thread that it goes to when it is freed.
@@ -463,13 +484,24 @@ impl Front {
         address: usize,
         size: Option<usize>,
     ) -> bool {
+        let Some(descriptor) = self.finder.some_descriptor(address) else { return false };
+        self.free_elsewhere(Elsewhere { cache, descriptor }, address, size)
+    }
+
+    /// The same, of a chunk in the run that was found.
+    #[inline(always)]
+    pub(crate) fn free_elsewhere(
+        &self,
+        Elsewhere { cache, descriptor }: Elsewhere,
+        address: usize,
+        size: Option<usize>,
+    ) -> bool {
         let finder = &self.finder;
         // SAFETY: 1. A descriptor with the arena's tag is that of a pool or an extent of it, and
         // where it leads to a shelf, of a pool, else of an extent. The chunk is live, if the program is right, so
         // that nobody dissolves it. 2. Its slab has a shelf in each cache. 3. A live chunk is the
         // arena's to write once it is freed.
         unsafe {
-            let Some(descriptor) = finder.some_descriptor(address) else { return false };
             let owner = (*descriptor).shelf();
             if (*descriptor).tag().as_number() != finder.tag() {
                 return false;

@@ -96,6 +96,8 @@ mod warm;
 
 pub use flist::Flist;
 #[cfg(not(mallocer_loom))]
+pub use front::Elsewhere;
+#[cfg(not(mallocer_loom))]
 pub use global::Global;
 #[cfg(not(mallocer_loom))]
 pub use process::{Process, abort};

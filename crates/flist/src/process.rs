@@ -23,7 +23,7 @@ use mallocer_core::{AllocError, Budget, Config, Info, MAX_CAPACITY, Misuse, Slab
 
 use crate::cache::ThreadCache;
 use crate::descriptor::{Kind, Tag};
-use crate::front::{Finder, Front, Ready};
+use crate::front::{Elsewhere, Finder, Front, Ready};
 use crate::hardened::Hardened;
 use crate::local::{Lane, sole, used_last};
 use crate::once::Once;
@@ -343,6 +343,36 @@ impl<const SOLE: bool> Process<SOLE> {
     pub unsafe fn free_at_hand(&'static self, chunk: *mut u8) -> bool {
         // SAFETY: the shelf is this thread's.
         self.find(chunk.addr()).is_some_and(|ready| unsafe { ready.free() })
+    }
+
+    /// The same; what was found of a chunk that is another thread's, or large, is handed on to
+    /// [`free_elsewhere`](Process::free_elsewhere).
+    ///
+    /// # Errors
+    ///
+    /// Where to go on, if that is known. Nothing was done then.
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
+    #[inline(always)]
+    pub unsafe fn free_here(&'static self, chunk: *mut u8) -> Result<(), Option<Elsewhere>> {
+        let (front, cache) = self.fast().ok_or(None)?;
+        let ready = front.finder.find_or(cache, chunk.addr())?;
+        // SAFETY: the shelf is this thread's.
+        unsafe { ready.free() }.then_some(()).ok_or(None)
+    }
+
+    /// Frees the chunk of which [`free_here`](Process::free_here) said where it is, if that takes no
+    /// lock; `false` says that nothing was done.
+    ///
+    /// # Safety
+    ///
+    /// As [`Mallocer::free`](mallocer_core::Mallocer::free), and this was said by the call before.
+    #[inline(always)]
+    pub unsafe fn free_elsewhere(&'static self, chunk: *mut u8, elsewhere: Elsewhere) -> bool {
+        // SAFETY: only a heap that was made says so.
+        unsafe { self.heap.get_unchecked() }.front.free_elsewhere(elsewhere, chunk.addr(), None)
     }
 
     /// The same, if the chunk can have been allocated for `size` bytes at the alignment that

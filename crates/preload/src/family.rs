@@ -10,6 +10,7 @@ use core::ffi::c_void;
 use core::ptr;
 
 use libc::{ENOMEM, size_t};
+use mallocer_flist::Elsewhere;
 
 use crate::errno::fail;
 use crate::foreign;
@@ -60,7 +61,24 @@ extern "C" fn calloc(count: size_t, size: size_t) -> *mut c_void {
 pub(crate) unsafe extern "C" fn free(chunk: *mut c_void) {
     // SAFETY: passed on.
     unsafe {
-        if !HEAP.free_at_hand(chunk.cast()) {
+        match HEAP.free_here(chunk.cast()) {
+            Ok(()) => {}
+            Err(Some(elsewhere)) => free_elsewhere(chunk, elsewhere),
+            Err(None) => free_slow(chunk),
+        }
+    }
+}
+
+/// Frees a chunk of another thread, or a large one.
+///
+/// # Safety
+///
+/// As [`free`], which has found where the chunk is.
+#[inline(never)]
+unsafe fn free_elsewhere(chunk: *mut c_void, elsewhere: Elsewhere) {
+    // SAFETY: passed on.
+    unsafe {
+        if !HEAP.free_elsewhere(chunk.cast(), elsewhere) {
             free_slow(chunk);
         }
     }
