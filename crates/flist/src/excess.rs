@@ -11,8 +11,8 @@
 //! ```
 //!
 //! A program that takes as much again at once pays a page fault for every OS page, once, and is left alone
-//! for twice as long each time that it happens. One that has just begun is left alone, too: it does not
-//! live long enough to leave anything, or comes to it later.
+//! for twice as long each time that it happens. One whose heap has come to a mebibyte less
+//! than a second ago is left alone, too: it does not live long, or comes to it later.
 
 use crate::descriptor::RUN;
 use crate::heap::Heap;
@@ -29,12 +29,15 @@ const KEPT_SHARE: usize = 4;
 /// Memory that is taken so long after it was given up is not for the same work.
 const SOON_MS: u64 = 1_000;
 
+/// A smaller heap does not ask for the time: a small program never does so.
+const LEAST_HEAP: usize = 1 << 20;
+
 /// The longest time that nothing is given up for.
 const MOST_WAIT_MS: u64 = 64_000;
 
 /// When a heap has given up much at once, and when it may do so again.
 pub(crate) struct Excess {
-    /// Not before.
+    /// Not before; [`NEVER`](Excess::NEVER) until the heap is large enough.
     next_ms: u64,
     /// When memory was given up last.
     gave_ms: u64,
@@ -45,9 +48,15 @@ pub(crate) struct Excess {
 }
 
 impl Excess {
+    const NEVER: u64 = u64::MAX;
+
     /// That of a heap that is opened now.
-    pub(crate) const fn new(now_ms: u64) -> Excess {
-        Excess { next_ms: now_ms + SOON_MS, gave_ms: 0, wait_ms: 0, open: false }
+    pub(crate) const NONE: Excess =
+        Excess { next_ms: Excess::NEVER, gave_ms: 0, wait_ms: 0, open: false };
+
+    /// Notes that the heap is large enough now.
+    fn begin(&mut self, now_ms: u64) {
+        self.next_ms = now_ms + SOON_MS;
     }
 
     fn may_give(&self, now_ms: u64) -> bool {
@@ -86,8 +95,11 @@ impl<S: Slot> Heap<S> {
 
     /// Notes that memory is taken from the process, perhaps what was given up just now.
     pub(crate) fn note_taken(&mut self) {
+        let begins = self.excess.next_ms == Excess::NEVER && self.decay.is_some();
         if self.excess.open {
             self.excess.take(os::now_ms());
+        } else if begins && self.heap >= LEAST_HEAP {
+            self.excess.begin(os::now_ms());
         }
     }
 }
@@ -106,7 +118,9 @@ mod tests {
 
     #[test]
     fn what_is_taken_again_at_once_is_waited_for_twice_as_long() {
-        let mut excess = Excess::new(5_000);
+        let mut excess = Excess::NONE;
+        assert!(!excess.may_give(1 << 60));
+        excess.begin(5_000);
         assert!(!excess.may_give(5_999) && excess.may_give(6_000));
         let mut now = 6_000;
         for wait in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 64_000] {

@@ -27,7 +27,6 @@ use crate::excess::Excess;
 use crate::locate::Home;
 use crate::magazine::MagazineBounds;
 use crate::meta::Meta;
-use crate::os;
 use crate::pool::{OS_PAGE, Pool, Slot};
 use crate::reservation::Reservation;
 use crate::slab::Slab;
@@ -183,7 +182,7 @@ impl<S: Slot> Heap<S> {
             extents: 0,
             retained: Spans::new(id, Kind::Dirty),
             retained_since_ms: 0,
-            excess: Excess::new(if config.decay.is_some() { os::now_ms() } else { 0 }),
+            excess: Excess::NONE,
             kept_runs: 0,
             heap: 0,
             runs: 0,
