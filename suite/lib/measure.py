@@ -84,7 +84,9 @@ def run(
         return Sample(0, 0, 0, 0, 0, "", "measure itself failed", stderr)
     took = json.loads(text)
     failure = None
-    if took["late"]:
+    if "cannot be preloaded" in stderr:
+        failure = f"{allocator.preload} was not loaded"
+    elif took["late"]:
         failure = f"not done after {limit_s} s"
     elif took["signal"]:
         failure = f"killed by signal {took['signal']}"

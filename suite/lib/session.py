@@ -88,7 +88,7 @@ def one_run(job: Job, allocator: Allocator, results: Results) -> bool:
 def rounds(jobs: list[Job], chosen: list[Allocator], results: Results, options) -> bool:
     """Measures; false if anything failed. An allocator that fails a job is not tried again."""
     # Kept until the end, since a copy would else lie where the one before has lain.
-    with tempfile.TemporaryDirectory(prefix="copies-", dir=options.results.parent) as copies:
+    with tempfile.TemporaryDirectory(prefix="copies-", dir=options.results.parent.resolve()) as copies:
         return rounds_with(Path(copies), jobs, chosen, results, options)
 
 
