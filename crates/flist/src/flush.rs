@@ -429,10 +429,10 @@ impl<S: Slot> Heap<S> {
     ///
     /// As [`put_chunks`](Heap::put_chunks).
     unsafe fn put_row(&mut self, slots: *const S, count: u32, index: usize) -> u32 {
-        let (Some(reservation), Some(last)) = (self.reservation(), count.checked_sub(LEAST_ROW))
-        else {
+        let Some(reservation) = self.reservation() else { return 0 };
+        if count < LEAST_ROW {
             return 0;
-        };
+        }
         let base = reservation.base().addr().get();
         let table = reservation.descriptors();
         // SAFETY: each chunk's run has a descriptor, and one with this tag is that of a pool of the
@@ -442,7 +442,7 @@ impl<S: Slot> Heap<S> {
                 let chunk = (*slots.add(at as usize)).chunk();
                 table.at(((chunk.addr() - base) >> RUN_SHIFT) as u32)
             };
-            let (first, last) = (of(0), of(last + LEAST_ROW - 1));
+            let (first, last) = (of(0), of(count - 1));
             let pool = (*first).pool;
             if pool != (*last).pool || pool.is_null() || (*first).tag() != self.pool_tag(index) {
                 return 0;

@@ -59,8 +59,7 @@ impl Front {
             let shelf = ThreadCache::shelves::<Bare>(cache).at(index);
             let mut len = 0;
             let Bare(chunk) = (*shelf).pop_foreign(|Bare(chunk)| {
-                let descriptor = self.finder.some_descriptor(chunk.addr());
-                len = descriptor.map_or(0, |descriptor| (*descriptor).extent_bytes());
+                len = (*self.finder.place.descriptor_of(chunk.addr())).extent_bytes();
                 len >= bytes
             })?;
             clear_mark(chunk);

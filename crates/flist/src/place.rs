@@ -96,6 +96,17 @@ impl Found {
 }
 
 impl Place {
+    /// The descriptor of the run that `address` is in.
+    ///
+    /// # Safety
+    ///
+    /// The address is in the process's reservation, and the place is that.
+    #[inline(always)]
+    pub(crate) unsafe fn descriptor_of(self, address: usize) -> *mut Descriptor {
+        // SAFETY: the caller's promise: every run of the reservation has a descriptor.
+        unsafe { self.descriptors.add(address.wrapping_sub(self.base.addr()) >> RUN_SHIFT) }
+    }
+
     /// Finds the chunk that begins at `address`, if it is one of the arena with that
     /// tag and its state is [`LIVE`].
     ///
@@ -135,7 +146,7 @@ impl Place {
         // start, reciprocal and states belong together, and the index is that of a chunk,
         // or of the byte behind the last.
         unsafe {
-            let descriptor = self.descriptors.add(offset >> RUN_SHIFT);
+            let descriptor = self.descriptor_of(address);
             if CHECKED && (*descriptor).tag() != tag {
                 return None;
             }
