@@ -7,8 +7,8 @@
 //! ```
 //!
 //! An extent takes whole runs of address space but is charged by OS pages, and not
-//! rounded to its slab, unless a thread asks for those again and again (see `kept`). When it is freed it becomes retained memory (charged in full,
-//! if capacity allows), which neighbours merge with and which the best-fitting next
+//! rounded to its slab, unless a thread asks for those again and again (see `kept`).
+//! When it is freed it becomes retained memory (charged in full, if capacity allows), which neighbours merge with and which the best-fitting next
 //! request is cut from. Extents above [`LARGEST_KEPT`] go back to the system at once.
 
 use core::ptr::{self, NonNull};

@@ -498,8 +498,8 @@ impl Front {
     ) -> bool {
         let finder = &self.finder;
         // SAFETY: 1. A descriptor with the arena's tag is that of a pool or an extent of it, and
-        // where it leads to a shelf, of a pool, else of an extent. The chunk is live, if the program is right, so
-        // that nobody dissolves it. 2. Its slab has a shelf in each cache. 3. A live chunk is the
+        // where it leads to a shelf, of a pool, else of an extent. The chunk is live, if the
+        // program is right, so that nobody dissolves it. 2. Its slab has a shelf in each cache. 3. A live chunk is the
         // arena's to write once it is freed.
         unsafe {
             let owner = (*descriptor).shelf();

@@ -464,14 +464,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn take_and_put_keep_the_equations() {
-        let mut memory = vec![0u64; 1 << 13];
-        let mut states = vec![0u64; 128];
+    /// A pool of a run, of 682 chunks of 96 bytes, that is listed and has nothing charged.
+    fn pool_in(memory: &mut [u64], states: &mut [u64]) -> Pool {
         let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
         let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
         let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682, ptr::null_mut());
         pool.listed = true;
+        pool
+    }
+
+    #[test]
+    fn take_and_put_keep_the_equations() {
+        let (mut memory, mut states) = (vec![0u64; 1 << 13], vec![0u64; 128]);
+        let mut pool = pool_in(&mut memory, &mut states);
         let mut slots = [Marked::new(ptr::null_mut(), ptr::null_mut()); 64];
         let mut all = vec![];
         loop {
@@ -506,12 +511,8 @@ mod tests {
 
     #[test]
     fn a_row_ends_where_a_chunk_is_not_out_of_the_pool() {
-        let mut memory = vec![0u64; 1 << 13];
-        let mut states = vec![0u64; 128];
-        let start = NonNull::new(memory.as_mut_ptr().cast()).unwrap();
-        let map = NonNull::new(states.as_mut_ptr().cast()).unwrap();
-        let mut pool = Pool::new(start, map, 96, 3, (1, 1), 682, ptr::null_mut());
-        pool.listed = true;
+        let (mut memory, mut states) = (vec![0u64; 1 << 13], vec![0u64; 128]);
+        let mut pool = pool_in(&mut memory, &mut states);
         pool.grow(RUN);
         let c = reciprocal(96);
         let mut slots = [Bare(ptr::null_mut()); 100];
@@ -524,16 +525,16 @@ mod tests {
             assert_eq!(pool.put_row(slots.as_ptr(), 100, c), 99);
             pool.check_invariants();
             assert_eq!(pool.put_row(slots.as_ptr().add(99), 1, c), 0);
-            assert!(pool.put(map.as_ptr().add(99)) && pool.is_empty());
+            assert!(pool.put(pool.states.add(99)) && pool.is_empty());
             assert_eq!(pool.put_row(slots.as_ptr(), 1, c), 0, "all are free");
 
             assert_eq!(pool.take(slots.as_mut_ptr(), 100, CACHED), 100);
             for (at, wrong) in [
-                (10, slots[5].0),                            // twice
-                (20, slots[20].0.wrapping_add(8)),           // inside a chunk
-                (30, start.as_ptr().wrapping_sub(96)),       // in front of the pool
-                (40, start.as_ptr().wrapping_add(96 * 700)), // behind it
-                (50, start.as_ptr().wrapping_add(96 * 200)), // never taken
+                (10, slots[5].0),                        // twice
+                (20, slots[20].0.wrapping_add(8)),       // inside a chunk
+                (30, pool.start.wrapping_sub(96)),       // in front of the pool
+                (40, pool.start.wrapping_add(96 * 700)), // behind it
+                (50, pool.start.wrapping_add(96 * 200)), // never taken
             ] {
                 let right = core::mem::replace(&mut slots[at], Bare(wrong));
                 let from = if at == 10 { 0 } else { at - 9 };

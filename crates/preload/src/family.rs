@@ -78,8 +78,9 @@ pub(crate) unsafe extern "C" fn free(chunk: *mut c_void) {
 unsafe fn free_elsewhere(chunk: *mut c_void, elsewhere: Elsewhere) {
     // SAFETY: passed on.
     unsafe {
-        if !HEAP.free_elsewhere(chunk.cast(), elsewhere) {
-            free_slow(chunk);
+        // A null pointer finds some descriptor, too.
+        if !HEAP.free_elsewhere(chunk.cast(), elsewhere) && !chunk.is_null() {
+            free_slower(chunk);
         }
     }
 }

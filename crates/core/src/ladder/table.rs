@@ -155,27 +155,8 @@ impl Table {
         self.small_bytes = if whole { SMALL_BYTES } else { 0 };
         self.medium_bytes = if whole && whole_lines { MEDIUM_BYTES } else { 0 };
 
-        let mut at = 0;
-        let mut index = 0;
-        while at < SMALL_ENTRIES {
-            // The smallest size with this entry is one more than the last of the one before.
-            let least = if at == 0 { 0 } else { at * 8 - 7 };
-            while self.slabs[index] < least {
-                index += 1;
-            }
-            self.small[at] = index as u16;
-            at += 1;
-        }
-        let mut at = 0;
-        let mut index = 0;
-        while at < MEDIUM_ENTRIES {
-            let least = if at == 0 { 0 } else { (at - 1) * CACHE_LINE + 1 };
-            while self.slabs[index] < least {
-                index += 1;
-            }
-            self.medium[at] = index as u16;
-            at += 1;
-        }
+        self.small = self.by_granules(8);
+        self.medium = self.by_granules(CACHE_LINE);
         let mut at = 0;
         let mut index = 0;
         while at < BUCKETS {
@@ -186,6 +167,23 @@ impl Table {
             at += 1;
         }
         self
+    }
+
+    /// For a size at `size.div_ceil(granule)`: the first slab of at least the smallest such size.
+    const fn by_granules<const ENTRIES: usize>(&self, granule: usize) -> [u16; ENTRIES] {
+        let mut entries = [0; ENTRIES];
+        let mut at = 0;
+        let mut index = 0;
+        while at < ENTRIES {
+            // One more than the last size of the entry before.
+            let least = if at == 0 { 0 } else { (at - 1) * granule + 1 };
+            while self.slabs[index] < least {
+                index += 1;
+            }
+            entries[at] = index as u16;
+            at += 1;
+        }
+        entries
     }
 
     /// The position of the first slab of at least `size` bytes, or `count`.
