@@ -144,8 +144,10 @@ impl<S: Slot> Heap<S> {
             }
         }
         self.count_extent(slab, 1, bytes as isize);
-        // SAFETY: as above.
-        unsafe { self.advise(start.as_ptr(), 0, bytes, true) };
+        if zero {
+            // SAFETY: as above.
+            unsafe { self.ask_huge(bytes, span) };
+        }
         Ok(Extent { start, bytes, zero })
     }
 
@@ -165,6 +167,7 @@ impl<S: Slot> Heap<S> {
                     self.note_taken();
                     self.runs += missing as usize;
                     self.trim_retained();
+                    self.ask_huge(runs as usize * RUN, Span::new(span.end(), missing));
                     return Some(Span::new(span.first, runs));
                 }
                 self.refund(bytes);
@@ -198,10 +201,7 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn free_extent(&mut self, descriptor: *mut Descriptor) {
         self.decay();
         // SAFETY: passed on.
-        let (span, bytes) = unsafe {
-            self.advise((*descriptor).start, 0, (*descriptor).extent_bytes(), false);
-            self.end_extent(descriptor)
-        };
+        let (span, bytes) = unsafe { self.end_extent(descriptor) };
         // What is kept is charged in full.
         let missing = span.runs as usize * RUN - bytes;
         let kept = bytes <= LARGEST_KEPT && self.charge(missing).is_ok();
@@ -272,11 +272,10 @@ impl<S: Slot> Heap<S> {
                 self.refund(bytes - old_bytes);
                 return None;
             }
-            // SAFETY: the extent has these bytes now.
-            unsafe { self.advise(start, old_bytes, bytes, true) };
+            let from = if old_bytes < self.least_huge() { 0 } else { runs };
+            // SAFETY: the extent has these runs now.
+            unsafe { self.ask_huge_behind(bytes, Span::new(first, new_runs), first + from) };
         } else {
-            // SAFETY: as the caller says.
-            unsafe { self.advise(start, bytes, old_bytes, false) };
             self.refund(old_bytes - bytes);
             if new_runs < runs {
                 let tail = Span::new(first + new_runs, runs - new_runs);
@@ -328,9 +327,11 @@ impl<S: Slot> Heap<S> {
                 return None;
             }
             let (span, bytes) = self.end_extent(descriptor);
-            self.advise(from, 0, bytes, false);
             self.refund(bytes);
             self.runs -= span.runs as usize;
+            if bytes >= self.least_huge() {
+                reservation.want_huge(from, runs * RUN, false);
+            }
             reservation.give_emptied(span);
             Some(extent)
         }

@@ -305,7 +305,6 @@ impl<S: Slot> Heap<S> {
                 let first = (extent != 0).then_some(extent)?;
                 let descriptor = table.at(first);
                 extent = (*descriptor).next;
-                self.advise((*descriptor).start, 0, (*descriptor).extent_bytes(), false);
                 (*descriptor).set_tag(Tag::INNER);
                 Some(Span::new(first, (*descriptor).runs))
             });

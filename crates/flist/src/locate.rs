@@ -105,7 +105,7 @@ pub(crate) unsafe fn known_len(chunk: NonNull<u8>) -> usize {
 /// It is handed out.
 pub(crate) unsafe fn want_huge_pages(chunk: NonNull<u8>, want: bool) {
     // SAFETY: the caller's promise.
-    unsafe { huge::advise_within(chunk.as_ptr(), 0, known_len(chunk), want) };
+    unsafe { huge::want_within(chunk.as_ptr(), known_len(chunk), want) };
 }
 
 /// The home that `chunk` leads to.

@@ -588,8 +588,7 @@ impl<const SOLE: bool> Process<SOLE> {
     /// Asks the system to use huge pages for all flist heaps of the process, or not to.
     pub fn advise_huge(&'static self, huge: bool) {
         if let Some(reservation) = Reservation::get() {
-            // SAFETY: the range is the reservation.
-            unsafe { os::advise_huge(reservation.base().as_ptr(), reservation.bytes(), huge) };
+            reservation.settle_huge(huge);
         }
     }
 

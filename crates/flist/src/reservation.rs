@@ -36,7 +36,7 @@ use crate::lock::{Guard, Lock};
 use crate::once::Once;
 use crate::os;
 use crate::pool::OS_PAGE;
-use crate::primitive::{AtomicBool, process_wide};
+use crate::primitive::{AtomicU32, process_wide};
 use crate::spans::{Span, Spans};
 
 /// The reservation that is tried first, in bytes: room for sixteen of the largest
@@ -58,8 +58,8 @@ pub(crate) struct Reservation {
     runs: u32,
     descriptors: Descriptors,
     strict: bool,
-    /// Whether pools have asked for huge pages.
-    huge: AtomicBool,
+    /// Who says where huge pages are, a [`HugePages`].
+    huge: AtomicU32,
     free: Lock<Free>,
 }
 
@@ -70,6 +70,19 @@ struct Free {
     open: u32,
     dirty: Spans,
     clean: Spans,
+}
+
+/// Who says where huge pages are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum HugePages {
+    /// The system: nobody has asked yet.
+    Unasked,
+    /// Pools, extents and arrays ask for their own.
+    Asked,
+    /// The program wants them everywhere,
+    Everywhere,
+    /// or nowhere.
+    Nowhere,
 }
 
 /// A span that was taken, and whether it reads as zero.
@@ -177,7 +190,7 @@ impl Reservation {
             runs: runs as u32,
             descriptors: Descriptors(descriptors.cast().as_ptr()),
             strict: reserved.strict,
-            huge: AtomicBool::new(false),
+            huge: AtomicU32::new(HugePages::Unasked as u32),
             free: Lock::new(Free {
                 frontier: 1,
                 open: 1,
@@ -350,9 +363,9 @@ impl Reservation {
         // SAFETY: passed on; the span lies within the reservation.
         unsafe {
             let done = os::decommit(start, bytes, self.strict);
-            if done && self.huge.load(Relaxed) {
+            if done {
                 // What it serves next may be a small arena's.
-                os::advise_huge(start, bytes, false);
+                self.want_huge(start, bytes, false);
             }
             done
         }
@@ -364,10 +377,39 @@ impl Reservation {
     ///
     /// The span is the caller's.
     pub(crate) unsafe fn ask_huge(&self, span: Span) {
-        self.huge.store(true, Relaxed);
         let (start, bytes) = (self.start_of(span.first).as_ptr(), span.runs as usize * RUN);
         // SAFETY: the span lies within the reservation.
-        unsafe { os::advise_huge(start, bytes, true) };
+        unsafe { self.want_huge(start, bytes, true) };
+    }
+
+    /// Asks for huge pages in a range, or withdraws it, unless the program has
+    /// [settled](Reservation::settle_huge) it.
+    ///
+    /// # Safety
+    ///
+    /// The range lies within the reservation, and is the caller's.
+    pub(crate) unsafe fn want_huge(&self, start: *mut u8, bytes: usize, want: bool) {
+        let (unasked, asked) = (HugePages::Unasked as u32, HugePages::Asked as u32);
+        if want {
+            let _ = self.huge.compare_exchange(unasked, asked, Relaxed, Relaxed);
+        }
+        if self.huge.load(Relaxed) == asked {
+            // SAFETY: the caller's promise.
+            unsafe { os::advise_huge(start, bytes, want) };
+        }
+    }
+
+    /// Wants huge pages everywhere, or nowhere, from now on.
+    pub(crate) fn settle_huge(&self, everywhere: bool) {
+        let settled = if everywhere { HugePages::Everywhere } else { HugePages::Nowhere };
+        self.huge.store(settled as u32, Relaxed);
+        // SAFETY: the range is the reservation.
+        unsafe { os::advise_huge(self.base.as_ptr(), self.bytes(), everywhere) };
+    }
+
+    /// Whether who asks for huge pages may get some.
+    pub(crate) fn gives_huge(&self) -> bool {
+        self.huge.load(Relaxed) != HugePages::Nowhere as u32 && os::gives_huge_pages()
     }
 
     /// In strict mode, makes a clean span usable, or puts it back.

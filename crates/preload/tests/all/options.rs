@@ -1,6 +1,8 @@
 //! What `MALLOCER` may say, and what happens if it says something else.
 
-use crate::harness::run;
+use std::path::Path;
+
+use crate::harness::{run, run_source};
 
 /// Runs `true` with these options; returns what is said on standard error.
 fn said(options: &str) -> String {
@@ -67,4 +69,15 @@ fn the_good_options_beside_a_bad_one_hold() {
     let said = said("nonsense,stats=exit");
     assert_eq!(said.matches("nonsense").count(), 1);
     assert!(said.contains("peak heap size"), "{said}");
+}
+
+#[test]
+fn huge_pages_are_asked_for_where_the_option_says() {
+    if !Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
+        return;
+    }
+    for (options, expected) in [("", "-- hg hg"), ("huge=1", "hg hg hg"), ("huge=0", "nh nh nh")] {
+        let said = run_source("huge.c", options).end().well().stderr;
+        assert_eq!(said.trim_end(), expected, "{options}");
+    }
 }
