@@ -29,6 +29,8 @@ use crate::slab::Slab;
 const CACHE_BYTES: usize = 2 << 20;
 /// or this part of the arena's heap.
 const CACHE_SHARE: usize = 8;
+/// In an arena for one thread, where no lock is spared by it.
+const CACHE_SHARE_ALONE: usize = 32;
 
 /// A thread that waits for the lock to put chunks of several other threads back keeps so many of
 /// the next ones for itself, as long as it has room: threads that hand chunks to and fro at random
@@ -78,7 +80,8 @@ impl<S: Slot> Heap<S> {
         bytes: usize,
         times: usize,
     ) -> bool {
-        let limit = (self.heap / CACHE_SHARE).max(CACHE_BYTES.min(self.magazines.share())) * times;
+        let share = if S::ALONE { CACHE_SHARE_ALONE } else { CACHE_SHARE };
+        let limit = (self.heap / share).max(CACHE_BYTES.min(self.magazines.share())) * times;
         // SAFETY: the caller's promise.
         unsafe {
             let fits = (*cache).held_back + bytes <= limit;

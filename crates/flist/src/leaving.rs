@@ -38,7 +38,7 @@ const SCAVENGE_SHARE: usize = 16;
 const SCAVENGE_LEAST: usize = 256 << 10;
 
 /// The part of the heap that may be retained while extents take fresh memory.
-const RETAINED_SHARE: usize = 3;
+const RETAINED_SHARE: usize = 4;
 
 impl<S: Slot> Heap<S> {
     /// Dissolves a pool of which every chunk is free.
@@ -213,7 +213,7 @@ impl<S: Slot> Heap<S> {
         self.retire_empty(Leaving::Retained, RUN);
     }
 
-    /// Gives back to the system what is retained beyond a third of the heap: called when an
+    /// Gives back to the system what is retained beyond a fourth of the heap: called when an
     /// extent takes fresh memory all the same, since no retained span is long enough. Only
     /// in an arena with a decay time: in others memory stays.
     pub(crate) fn trim_retained(&mut self) {

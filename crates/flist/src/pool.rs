@@ -36,7 +36,9 @@ pub(crate) const CACHED: u8 = 2;
 /// The unit in which pools and extents are charged.
 pub(crate) const OS_PAGE: usize = 4096;
 
-/// The most that one step of a growing pool charges.
+/// A step of a growing pool charges this part of what its slab has,
+const STEP_SHARE: usize = 128;
+/// and so much at most.
 const LARGEST_STEP: usize = 256 << 10;
 
 /// What a magazine knows of a chunk: where it is, at least.
@@ -240,13 +242,13 @@ impl Pool {
         self.free() > 0 || self.ready < self.count
     }
 
-    /// Bytes that the next step charges: a 64th of `slab_heap`, so that what is
+    /// Bytes that the next step charges: [a part](STEP_SHARE) of `slab_heap`, so that what is
     /// charged and not used stays a small part of the slab, but at least `least` bytes
     /// and one chunk; up to the end of the pool.
     pub(crate) fn next_step(&self, slab_heap: usize, least: usize) -> usize {
         let end = (self.count as usize * self.stride).next_multiple_of(OS_PAGE);
         let one = ((self.ready as usize + 1) * self.stride).next_multiple_of(OS_PAGE);
-        let share = (slab_heap / 64) & !(OS_PAGE - 1);
+        let share = (slab_heap / STEP_SHARE) & !(OS_PAGE - 1);
         let wanted = self.charged + share.min(LARGEST_STEP).max(least);
         wanted.clamp(one, end) - self.charged
     }
