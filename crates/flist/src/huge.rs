@@ -4,6 +4,8 @@
 //! the system gives huge pages to those who ask, an extent of at least [`LEAST_EXTENT`]
 //! bytes asks, for all of its runs. With the hint [`Hints::HOT`] every extent asks that
 //! is as long as a huge page: its program would rather have a little more resident than wait.
+//! An arena with a decay time does not ask unless it has that hint: what its program gives back
+//! comes again, and a huge page costs much where the machine, itself virtual, has to find the memory first.
 //!
 //! ```text
 //!      ┊ huge page ┊ huge page ┊ huge page ┊ huge page ┊ huge page ┊
@@ -13,9 +15,9 @@
 //!
 //! So those that lie side by side share a huge page, and a mapping of the kernel's. What becomes
 //! resident beyond what is charged is at most the end of an extent's last run. Memory that is
-//! fresh asks, once: as long as it is used, or retained, it stays as it is, and no further call is made. Where it goes
-//! back to the system, the advice is withdrawn: what the addresses serve next may be a
-//! small arena's.
+//! fresh asks, once: as long as it is used, or retained, it stays as it is, and no further call
+//! is made. Where it goes back to the system, the advice is withdrawn: what the addresses serve
+//! next may be a small arena's.
 //!
 //! Pools are charged step by step, and a huge page becomes resident at once. So only a slab that
 //! has [`LEAST_SLAB`] bytes takes its further pools out of *units* of whole huge pages, which are
@@ -36,7 +38,7 @@ use crate::spans::Span;
 const HUGE_PAGE: usize = 2 << 20;
 
 /// The least extent that asks for huge pages.
-const LEAST_EXTENT: usize = 2 * HUGE_PAGE;
+const LEAST_EXTENT: usize = 32 * HUGE_PAGE;
 
 /// A slab with so many bytes takes units of huge pages: one of them is then a sixteenth of it.
 const LEAST_SLAB: usize = 16 * HUGE_PAGE;
@@ -53,9 +55,8 @@ impl<S: Slot> Heap<S> {
         let slab_heap = self.slab(index).heap;
         let large = slab_heap >= LEAST_SLAB;
         let runs = if large { runs } else { runs.min(HUGE_PAGE / RUN) };
-        // Where there is a decay time, memory matters more.
-        let main = slab_heap >= LEAST_MAIN && slab_heap >= self.heap / 2 && self.decay.is_none();
-        if !(large || main) || reservation.is_strict() {
+        let main = slab_heap >= LEAST_MAIN && slab_heap >= self.heap / 2;
+        if !(large || main) || !self.asks() || reservation.is_strict() {
             return None;
         }
         if !*self.gives_huge.get_or_insert_with(|| reservation.gives_huge()) {
@@ -76,9 +77,18 @@ impl<S: Slot> Heap<S> {
         Some(runs)
     }
 
-    /// The least extent that asks for huge pages.
+    /// Whether it asks for huge pages at all.
+    fn asks(&self) -> bool {
+        self.decay.is_none() || self.hints.contains(Hints::HOT)
+    }
+
+    /// The least extent that asks.
     pub(crate) fn least_huge(&self) -> usize {
-        if self.hints.contains(Hints::HOT) { HUGE_PAGE } else { LEAST_EXTENT }
+        match self.asks() {
+            true if self.hints.contains(Hints::HOT) => HUGE_PAGE,
+            true => LEAST_EXTENT,
+            false => usize::MAX,
+        }
     }
 
     /// Asks for huge pages for `fresh` runs of an extent of `bytes` bytes, if it is large enough.

@@ -10,7 +10,7 @@ use mallocer_core::{Config, Hints, Mallocer};
 use mallocer_flist::{Flist, SharedFlist};
 
 const HUGE_PAGE: usize = 2 << 20;
-const LEAST_EXTENT: usize = 4 << 20;
+const LEAST_EXTENT: usize = 64 << 20;
 /// A slab that has so much takes further pools out of units of huge pages.
 const LEAST_SLAB: usize = 32 << 20;
 
@@ -61,6 +61,17 @@ fn extents<M: Mallocer>() {
         assert!(heap.purge() >= 2 * least - 4096);
         assert!(!asks(large.addr().get()), "what comes after it may be small");
     }
+}
+
+/// What decays does not ask.
+fn extents_that_decay<M: Mallocer>() {
+    let mut config = Config::default();
+    config.decay = Some(Duration::from_secs(1000));
+    let heap = M::open(&config).unwrap();
+    let chunk = heap.try_alloc(layout(2 * LEAST_EXTENT)).unwrap().cast::<u8>();
+    assert!(!asks(chunk.addr().get()));
+    // SAFETY: the chunk is this heap's, and freed once.
+    unsafe { heap.free(chunk) };
 }
 
 /// An extent that grows asks once it is large enough, in place or elsewhere, and what it leaves then does not.
@@ -141,6 +152,8 @@ fn large_memory_asks_for_huge_pages() {
     }
     extents::<Flist>();
     extents::<SharedFlist>();
+    extents_that_decay::<Flist>();
+    extents_that_decay::<SharedFlist>();
     growing_extents::<Flist>();
     growing_extents::<SharedFlist>();
     pools_of_a_large_slab();

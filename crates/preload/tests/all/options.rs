@@ -76,7 +76,7 @@ fn huge_pages_are_asked_for_where_the_option_says() {
     if !Path::new("/sys/kernel/mm/transparent_hugepage").exists() {
         return;
     }
-    for (options, expected) in [("", "-- hg hg"), ("huge=1", "hg hg hg"), ("huge=0", "nh nh nh")] {
+    for (options, expected) in [("", "-- -- --"), ("huge=1", "hg hg hg"), ("huge=0", "nh nh nh")] {
         let said = run_source("huge.c", options).end().well().stderr;
         assert_eq!(said.trim_end(), expected, "{options}");
     }
