@@ -148,7 +148,7 @@ impl<S: Slot> Heap<S> {
 ///
 /// The magazine is the caller's own.
 unsafe fn drop_repeated<S: Slot>(magazine: *mut Magazine<S>) -> Option<usize> {
-    const BITS: u32 = 10;
+    const BITS: u32 = 13;
     let mut seen = [0_u64; (1 << BITS) / 64];
     // SAFETY: the caller's promise; the first `len` slots have chunks.
     unsafe {

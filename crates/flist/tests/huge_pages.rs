@@ -112,6 +112,7 @@ fn pools_of_a_large_slab() {
     // What is charged and not used is a unit, and what pools are charged ahead, at most.
     let info = heap.info();
     assert!(info.heap - info.alloc <= 2 * HUGE_PAGE, "{info}");
+    #[cfg(debug_assertions)]
     heap.check_invariants();
     // Its memory keeps the advice: no other test is to get it.
     std::mem::forget(heap);
@@ -134,6 +135,7 @@ fn the_main_slab() {
             let info = heap.info();
             most = most.max(info.heap - info.alloc);
         }
+        #[cfg(debug_assertions)]
         heap.check_invariants();
         std::mem::forget(heap);
         most
