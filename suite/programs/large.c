@@ -1,7 +1,8 @@
 /* Blocks of 5 to 25 MiB, replaced at random among twenty of them.
  *
- * One byte of every OS page is written: whoever gives a block back to the system with
- * every free pays for its page faults again and again; whoever keeps them all, in memory. */
+ * One byte of every OS page is written (but for the last byte of a block, which is the stamp's):
+ * whoever gives a block back to the system with every free pays for its page faults again and
+ * again; whoever keeps them all, in memory. */
 #include "common.h"
 
 #define HELD 20
@@ -21,7 +22,7 @@ int main(int argc, char **argv) {
         unsigned char *chunk = held[at].chunk;
         size_t bytes = held[at].bytes;
         if (chunk) {
-            for (size_t b = 0; b < bytes; b += OS_PAGE)
+            for (size_t b = 0; b + 1 < bytes; b += OS_PAGE)
                 if (chunk[b] != (unsigned char)(bytes / OS_PAGE + at)) wrong(chunk, bytes);
             check(chunk + 1, bytes - 1);
             free(chunk);
@@ -30,7 +31,7 @@ int main(int argc, char **argv) {
         if (last) continue;
         bytes = random_between(&r, 5 * MIB, 25 * MIB);
         chunk = (unsigned char *)must(malloc(bytes));
-        for (size_t b = 0; b < bytes; b += OS_PAGE, pages++)
+        for (size_t b = 0; b + 1 < bytes; b += OS_PAGE, pages++)
             chunk[b] = (unsigned char)(bytes / OS_PAGE + at);
         stamp(chunk + 1, bytes - 1);
         held[at].chunk = chunk;

@@ -18,8 +18,9 @@ use core::ptr::NonNull;
 
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
-use crate::front::{Front, common_distance, has_mark};
+use crate::front::{Front, common_distance};
 use crate::heap::{LARGEST_POOLED, aligned_slab};
+use crate::mark::has_mark;
 use crate::place::Found;
 use crate::pool::Bare;
 

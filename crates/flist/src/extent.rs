@@ -165,6 +165,7 @@ impl<S: Slot> Heap<S> {
             if (1..=span.runs / LENGTHENED).contains(&missing) && self.charge(bytes).is_ok() {
                 if reservation.take_at(span.end(), missing).is_some() {
                     self.note_taken();
+                    self.retained.note_taken();
                     self.runs += missing as usize;
                     self.trim_retained();
                     self.ask_huge(runs as usize * RUN, Span::new(span.end(), missing));

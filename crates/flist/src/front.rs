@@ -4,35 +4,12 @@
 //! whichever thread allocated the chunk: to the magazine if the chunk's pool is its own (or
 //! everybody's), else to the chunks that it gathers for other threads. What a free reads of
 //! the arena is one cache line, which nobody writes after the arena was made, except for its
-//! tag, at a release.
+//! tag, at a release. What tells that a chunk was freed already is in `mark`.
 //!
 //! ```text
 //! size ──▶ small[(size + 7) / 8] ──▶ cache + distance: its magazine         an allocation
 //! address ──▶ descriptor ──▶ shelf: is it within this thread's cache?       a free
 //! ```
-//!
-//! # Freed twice
-//!
-//! The one-thread arena writes a state byte at every allocation and free. Here 64
-//! chunks' states share a cache line that all threads would write, so the state byte
-//! only tells whether a chunk is out of its pool, and changes under the lock. For a
-//! chunk in a magazine there is a *mark* in its first word:
-//!
-//! ```text
-//! mark(chunk) = key ⊕ address        key: random for each arena, highest bit set
-//! ```
-//!
-//! written by a free, tested by a free, cleared by an allocation. A chunk with its mark
-//! is freed twice; that other data equals it has a chance of 2⁻⁶³. If the program
-//! overwrites the mark of a chunk that it freed, or two threads free it at once, the
-//! second free passes, and is found when the second copy reaches the pools.
-//!
-//! A chunk that was never handed out has no mark either. Chunks of a pool are handed out in
-//! address order the first time, so the descriptor of a run says up to which place they were.
-//!
-//! Slabs below eight bytes have no room for a mark. Their pools have another kind of
-//! descriptor, which no fast path takes for its own: their state bytes are exact, under
-//! the lock.
 //!
 //! # Shape
 //!
@@ -53,13 +30,11 @@ use crate::descriptor::{Descriptor, RUN_SHIFT, Tag};
 use crate::heap::{Heap, LARGEST_POOLED, LARGEST_SHELVED, rounded, serves_aligned};
 use crate::local::{Lane, Used, used_last};
 use crate::magazine::Magazine;
+use crate::mark::{clear_mark, may_have_mark, set_mark};
 use crate::place::{CHECKED, Place};
 use crate::pool::Bare;
 use crate::primitive::AtomicU64;
 use crate::shelf::{SHELF_BYTES, Shelf};
-
-/// Chunks of fewer bytes have no room for a mark.
-pub(crate) const MARK_BYTES: usize = size_of::<u64>();
 
 /// Slabs of this many bytes and more have pools that all threads share: their chunks are
 /// so large that neighbours hardly share a cache line, and that a pool for each thread costs much.
@@ -134,7 +109,7 @@ impl Finder {
 
     /// The cache of a thread that used this arena last.
     #[inline(always)]
-    fn cache(&self, used: Used) -> Option<*mut ThreadCache> {
+    pub(crate) fn cache(&self, used: Used) -> Option<*mut ThreadCache> {
         // A tag that equals the arena's proves that the cache is one of it.
         (used.tag == self.tag()).then_some(used.cache)
     }
@@ -153,17 +128,11 @@ impl Finder {
     /// cache.
     #[inline(always)]
     pub(crate) fn find(&self, used: Used, address: usize) -> Option<Ready> {
-        self.find_for(self.cache(used)?, address)
+        self.find_or(self.cache(used)?, address).ok()
     }
 
-    /// The same, for the thread that has `cache`, which is one of this arena's.
-    #[inline(always)]
-    pub(crate) fn find_for(&self, cache: *mut ThreadCache, address: usize) -> Option<Ready> {
-        self.find_or(cache, address).ok()
-    }
-
-    /// The same; if the chunk is perhaps one that another thread's shelf is for, or an extent, what
-    /// was found of it.
+    /// The same, for the thread that has `cache`, which is one of this arena's; if the chunk is perhaps
+    /// one that another thread's shelf is for, or an extent, what was found of it.
     ///
     /// An address from elsewhere finds some descriptor, too, and is not within its pool: one
     /// comparison says that, and whether the chunk was ever handed out.
@@ -562,53 +531,5 @@ impl Front {
             };
             fits && ready.free()
         }
-    }
-}
-
-/// Whether the first half of a chunk's mark is there: for all but one in 2³² chunks, whether
-/// all of it is. A program writes a word whole or its first half first, so that a load of that
-/// half need not wait for two stores to leave the processor.
-///
-/// # Safety
-///
-/// The chunk is out of its pool and has room for a mark.
-#[inline(always)]
-pub(crate) unsafe fn may_have_mark(chunk: *mut u8, key: u64) -> bool {
-    let mark = key ^ chunk.addr() as u64;
-    // SAFETY: the caller's promise.
-    CHECKED && unsafe { chunk.cast::<u32>().read_unaligned() } == mark as u32
-}
-
-/// Whether the chunk carries its mark.
-///
-/// # Safety
-///
-/// The chunk is out of its pool and has room for a mark.
-#[inline(always)]
-pub(crate) unsafe fn has_mark(chunk: *mut u8, key: u64) -> bool {
-    let mark = key ^ chunk.addr() as u64;
-    // SAFETY: the caller's promise.
-    unsafe { may_have_mark(chunk, key) && chunk.cast::<u64>().read_unaligned() == mark }
-}
-
-/// # Safety
-///
-/// The chunk is the caller's and has room for a mark.
-#[inline(always)]
-pub(crate) unsafe fn set_mark(chunk: *mut u8, key: u64) {
-    if CHECKED {
-        // SAFETY: the caller's promise.
-        unsafe { chunk.cast::<u64>().write_unaligned(key ^ chunk.addr() as u64) };
-    }
-}
-
-/// # Safety
-///
-/// As [`set_mark`].
-#[inline(always)]
-pub(crate) unsafe fn clear_mark(chunk: *mut u8) {
-    if CHECKED {
-        // SAFETY: the caller's promise. No mark is zero.
-        unsafe { chunk.cast::<u64>().write_unaligned(0) };
     }
 }

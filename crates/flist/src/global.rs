@@ -2,6 +2,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ptr::{self, NonNull};
+use core::time::Duration;
 
 use mallocer_core::{AllocError, Ambient, Chunks, Config, Info, MAX_CAPACITY};
 
@@ -10,12 +11,21 @@ use crate::process::{Process, abort};
 
 /// The one heap of the process.
 // SAFETY: who uses another one has promised that this one is not used.
-static PROCESS: Process<true> = unsafe { Process::sole(Config::default, abort) };
+static PROCESS: Process<true> = unsafe { Process::sole(config, abort) };
+
+/// How long it keeps empty memory.
+const DECAY: Duration = Duration::from_millis(500);
+
+fn config() -> Config {
+    let mut config = Config::default();
+    config.decay = Some(DECAY);
+    config
+}
 
 /// flist as the `#[global_allocator]`.
 ///
 /// Misuse writes one line to standard error and aborts the process: an allocator must
-/// not unwind.
+/// not unwind. Memory that is empty for half a second goes back to the system.
 ///
 /// # Examples
 ///

@@ -79,6 +79,8 @@ pub(crate) struct Heap<S> {
     pub(crate) retained: Spans,
     pub(crate) retained_since_ms: u64,
     pub(crate) excess: Excess,
+    /// Bytes of it that were given back for extents that took fresh memory, since decay gave back the rest.
+    pub(crate) trimmed: usize,
     /// Runs of it that decay leaves: those of clusters.
     pub(crate) kept_runs: usize,
     /// Bytes charged.
@@ -183,6 +185,7 @@ impl<S: Slot> Heap<S> {
             retained: Spans::new(id, Kind::Dirty),
             retained_since_ms: 0,
             excess: Excess::NONE,
+            trimmed: 0,
             kept_runs: 0,
             heap: 0,
             runs: 0,

@@ -37,8 +37,10 @@ const SCAVENGE_SHARE: usize = 16;
 /// and by this many bytes.
 const SCAVENGE_LEAST: usize = 256 << 10;
 
-/// The part of the heap that may be retained while extents take fresh memory.
+/// The part of the heap that may be retained while extents take fresh memory,
 const RETAINED_SHARE: usize = 4;
+/// and more of it, up to this part, the more was given back so.
+const MOST_RETAINED_SHARE: usize = 2;
 
 impl<S: Slot> Heap<S> {
     /// Dissolves a pool of which every chunk is free.
@@ -126,6 +128,7 @@ impl<S: Slot> Heap<S> {
         if charged && leaving == Leaving::Retained {
             if self.retained.runs() == 0 && self.decay.is_some() {
                 self.retained_since_ms = os::now_ms();
+                self.retained.idle();
             }
             // SAFETY: passed on.
             unsafe { self.retained.put(reservation.descriptors(), span) };
@@ -216,10 +219,17 @@ impl<S: Slot> Heap<S> {
     /// Gives back to the system what is retained beyond a fourth of the heap: called when an
     /// extent takes fresh memory all the same, since no retained span is long enough. Only
     /// in an arena with a decay time: in others memory stays.
+    ///
+    /// A program may come to need just what was given back, again and again. So once that was a fourth of
+    /// what the heap has, a third may be retained, and once it was half of it, half.
     pub(crate) fn trim_retained(&mut self) {
-        let most = (self.heap / RETAINED_SHARE / RUN).max(self.kept_runs);
+        let again = RETAINED_SHARE * self.trimmed / self.heap.max(1);
+        let share = RETAINED_SHARE.saturating_sub(again).max(MOST_RETAINED_SHARE);
+        let most = (self.heap / share / RUN).max(self.kept_runs);
         if self.decay.is_some() && self.retained.runs() > most {
+            let before = self.heap;
             self.give_up_retained(Leaving::System, most);
+            self.trimmed += before - self.heap;
         }
     }
 
@@ -253,8 +263,8 @@ impl<S: Slot> Heap<S> {
         unsafe { self.give_up(cache, Leaving::Process) }
     }
 
-    /// Gives retained memory back to the system if it was kept for the decay time, and makes memory
-    /// of what warm caches have, if no thread has ended or begun for so long.
+    /// Gives retained memory back to the system that nobody has needed for the decay time, and makes
+    /// memory of what warm caches have, if no thread has ended or begun for so long.
     pub(crate) fn decay(&mut self) {
         let Some(decay) = self.decay else { return };
         let retained = self.retained.runs() > self.kept_runs;
@@ -264,7 +274,8 @@ impl<S: Slot> Heap<S> {
         let now = os::now_ms();
         let is_over = |since: u64| u128::from(now.saturating_sub(since)) >= decay.as_millis();
         if retained && is_over(self.retained_since_ms) {
-            self.give_up_retained(Leaving::System, self.kept_runs);
+            self.retained_since_ms = now;
+            self.give_up_idle();
         } else if retained {
             self.give_up_excess(now);
         }
@@ -272,6 +283,16 @@ impl<S: Slot> Heap<S> {
             // SAFETY: what has warm caches is attached.
             unsafe { self.drain_warm() };
             self.retire_empty(Leaving::Retained, RUN);
+        }
+    }
+
+    /// Gives back what was retained all the time since the last call.
+    fn give_up_idle(&mut self) {
+        let idle = self.retained.idle();
+        let keep = (self.retained.runs() - idle).max(self.kept_runs);
+        if keep < self.retained.runs() {
+            self.trimmed = 0;
+            self.give_up_retained(Leaving::System, keep);
         }
     }
 
@@ -313,5 +334,80 @@ impl<S: Slot> Heap<S> {
             reservation.give(pools.chain(extents).chain(retained).chain(meta));
         }
         self.refund(self.heap);
+    }
+}
+
+#[cfg(all(test, not(mallocer_loom)))]
+mod tests {
+    extern crate std;
+    use core::alloc::Layout;
+    use core::time::Duration;
+    use std::vec::Vec;
+
+    use mallocer_core::{Config, Mallocer};
+
+    use crate::SharedFlist;
+
+    const MIB: usize = 1 << 20;
+
+    /// A heap that decays, but not while a test runs.
+    fn heap() -> SharedFlist {
+        let mut config = Config::default();
+        config.decay = Some(Duration::from_secs(100_000));
+        SharedFlist::open(&config).unwrap()
+    }
+
+    fn layout(mib: usize) -> Layout {
+        Layout::from_size_align(mib * MIB, 8).unwrap()
+    }
+
+    #[test]
+    fn only_what_nobody_needed_decays() {
+        let heap = heap();
+        let take = || heap.try_alloc(layout(2)).unwrap().cast::<u8>();
+        let chunks: Vec<_> = (0..10).map(|_| take()).collect();
+        // SAFETY: allocated above and below, and freed once.
+        unsafe { chunks.into_iter().for_each(|chunk| heap.free(chunk)) };
+        assert_eq!(heap.info().heap, 20 * MIB);
+        let decay = || {
+            heap.sharing().heap.lock().give_up_idle();
+            heap.info().heap / MIB
+        };
+        let (one, other) = (take(), take());
+        // SAFETY: as above.
+        unsafe {
+            heap.free(one);
+            heap.free(other);
+        }
+        assert_eq!(decay(), 4, "two were in use");
+        let one = take();
+        // SAFETY: as above.
+        unsafe { heap.free(one) };
+        assert_eq!((decay(), decay()), (2, 0));
+        heap.check_invariants();
+    }
+
+    #[test]
+    fn what_is_given_back_and_taken_again_is_kept_after_a_while() {
+        let heap = heap();
+        let mut held = [None; 6];
+        // How often the heap became smaller in so many rounds.
+        let mut shrunk = |rounds: usize| {
+            let mut times = 0;
+            for round in 0..rounds {
+                let place = &mut held[round % 6];
+                if let Some(chunk) = place.take() {
+                    // SAFETY: allocated below, and freed once.
+                    unsafe { heap.free(chunk) };
+                }
+                let before = heap.info().heap;
+                *place = Some(heap.try_alloc(layout(3 + round * 7 % 23)).unwrap().cast::<u8>());
+                times += usize::from(heap.info().heap < before);
+            }
+            times
+        };
+        let (first, later) = (shrunk(300), shrunk(300));
+        assert!(first > 0 && later == 0, "{first} and {later} times");
+        heap.check_invariants();
     }
 }

@@ -67,6 +67,7 @@ mod local;
 mod locate;
 mod lock;
 mod magazine;
+mod mark;
 mod meta;
 mod misuse;
 #[cfg(all(test, mallocer_loom))]

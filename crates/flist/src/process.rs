@@ -201,13 +201,19 @@ impl<const SOLE: bool> Process<SOLE> {
     /// Finds a chunk that this thread can free in a few instructions.
     #[inline(always)]
     fn find(&'static self, address: usize) -> Option<Ready> {
+        self.find_or(address).ok()
+    }
+
+    /// The same, or what was found of another one.
+    #[inline(always)]
+    fn find_or(&'static self, address: usize) -> Result<Ready, Option<Elsewhere>> {
         if SOLE {
-            let (front, cache) = self.fast()?;
-            return front.finder.find_for(cache, address);
+            let (front, cache) = self.fast().ok_or(None)?;
+            return front.finder.find_or(cache, address);
         }
         // SAFETY: it leads to a static, or into the heap, which was made and stays.
         let finder = unsafe { &*self.finder.load(Acquire) };
-        finder.find(used_last(Lane::Process), address)
+        finder.find_or(finder.cache(used_last(Lane::Process)).ok_or(None)?, address)
     }
 
     /// Allocates a chunk; `None` if there is no memory, or no slab is large enough.
@@ -341,8 +347,8 @@ impl<const SOLE: bool> Process<SOLE> {
     /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
     #[inline(always)]
     pub unsafe fn free_at_hand(&'static self, chunk: *mut u8) -> bool {
-        // SAFETY: the shelf is this thread's.
-        self.find(chunk.addr()).is_some_and(|ready| unsafe { ready.free() })
+        // SAFETY: passed on.
+        unsafe { self.free_here(chunk) }.is_ok()
     }
 
     /// The same; what was found of a chunk that is another thread's, or large, is handed on to
@@ -357,8 +363,7 @@ impl<const SOLE: bool> Process<SOLE> {
     /// As [`Mallocer::free`](mallocer_core::Mallocer::free).
     #[inline(always)]
     pub unsafe fn free_here(&'static self, chunk: *mut u8) -> Result<(), Option<Elsewhere>> {
-        let (front, cache) = self.fast().ok_or(None)?;
-        let ready = front.finder.find_or(cache, chunk.addr())?;
+        let ready = self.find_or(chunk.addr())?;
         // SAFETY: the shelf is this thread's.
         unsafe { ready.free() }.then_some(()).ok_or(None)
     }

@@ -26,11 +26,12 @@ use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, Mis
 use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
-use crate::front::{COMMON_BYTES, Front, MARK_BYTES, clear_mark, has_mark, set_mark};
+use crate::front::{COMMON_BYTES, Front};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::local::{Lane, Used, local};
 use crate::lock::{Guard, Lock};
+use crate::mark::{MARK_BYTES, clear_mark, has_mark, set_mark};
 use crate::misuse;
 use crate::os;
 use crate::place::{Found, Place};

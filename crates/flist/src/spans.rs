@@ -42,6 +42,8 @@ pub(crate) struct Spans {
     occupied: u64,
     /// Runs in all spans.
     runs: usize,
+    /// The fewest that there were after one was taken.
+    fewest: usize,
     head: Tag,
     tail: Tag,
 }
@@ -57,6 +59,7 @@ impl Spans {
             heads: [0; BINS],
             occupied: 0,
             runs: 0,
+            fewest: usize::MAX,
             head: Tag::new(owner, kind),
             tail: Tag::new(owner, tail),
         }
@@ -65,6 +68,16 @@ impl Spans {
     /// How many runs are in the store.
     pub(crate) fn runs(&self) -> usize {
         self.runs
+    }
+
+    /// How many of them nobody has needed since the last call.
+    pub(crate) fn idle(&mut self) -> usize {
+        core::mem::replace(&mut self.fewest, usize::MAX).min(self.runs)
+    }
+
+    /// Notes that some were needed.
+    pub(crate) fn note_taken(&mut self) {
+        self.fewest = self.fewest.min(self.runs);
     }
 
     /// Puts a span in, merged with its neighbours.
@@ -120,6 +133,7 @@ impl Spans {
             if taken.end() < found.end() {
                 self.link(table, Span::new(taken.end(), found.end() - taken.end()));
             }
+            self.note_taken();
             Some(taken)
         }
     }
@@ -141,6 +155,7 @@ impl Spans {
             if found.runs > runs {
                 self.link(table, Span::new(first + runs, found.runs - runs));
             }
+            self.note_taken();
             true
         }
     }
