@@ -330,9 +330,7 @@ impl<S: Slot> Heap<S> {
             let (span, bytes) = self.end_extent(descriptor);
             self.refund(bytes);
             self.runs -= span.runs as usize;
-            if bytes >= self.least_huge() {
-                reservation.want_huge(from, runs * RUN, false);
-            }
+            self.withdraw_huge(reservation, span);
             reservation.give_emptied(span);
             Some(extent)
         }

@@ -16,8 +16,8 @@
 //! So those that lie side by side share a huge page, and a mapping of the kernel's. What becomes
 //! resident beyond what is charged is at most the end of an extent's last run. Memory that is
 //! fresh asks, once: as long as it is used, or retained, it stays as it is, and no further call
-//! is made. Where it goes back to the system, the advice is withdrawn: what the addresses serve
-//! next may be a small arena's.
+//! is made. Where it leaves the arena, to the system or to the process, the advice is withdrawn:
+//! what the addresses serve next may be a small arena's, and not all of it was touched perhaps.
 //!
 //! Pools are charged step by step, and a huge page becomes resident at once. So only a slab that
 //! has [`LEAST_SLAB`] bytes takes its further pools out of *units* of whole huge pages, which are
@@ -36,6 +36,9 @@ use crate::reservation::Reservation;
 use crate::spans::Span;
 
 const HUGE_PAGE: usize = 2 << 20;
+
+/// Runs to a huge page. Run 0 is at a multiple of one.
+const UNIT: u32 = (HUGE_PAGE / RUN) as u32;
 
 /// The least extent that asks for huge pages.
 const LEAST_EXTENT: usize = 32 * HUGE_PAGE;
@@ -84,11 +87,10 @@ impl<S: Slot> Heap<S> {
 
     /// The least extent that asks.
     pub(crate) fn least_huge(&self) -> usize {
-        match self.asks() {
-            true if self.hints.contains(Hints::HOT) => HUGE_PAGE,
-            true => LEAST_EXTENT,
-            false => usize::MAX,
+        if !self.asks() {
+            return usize::MAX;
         }
+        if self.hints.contains(Hints::HOT) { HUGE_PAGE } else { LEAST_EXTENT }
     }
 
     /// Asks for huge pages for `fresh` runs of an extent of `bytes` bytes, if it is large enough.
@@ -110,13 +112,23 @@ impl<S: Slot> Heap<S> {
     ///
     /// As [`ask_huge`](Heap::ask_huge).
     pub(crate) unsafe fn ask_huge_behind(&self, bytes: usize, extent: Span, from: u32) {
-        // The first run is at a multiple of a huge page.
-        const UNIT: u32 = (HUGE_PAGE / RUN) as u32;
         let begin = extent.first.max(from / UNIT * UNIT);
         let end = extent.end() / UNIT * UNIT;
         if begin < end {
             // SAFETY: passed on.
             unsafe { self.ask_huge(bytes, Span::new(begin, end - begin)) };
+        }
+    }
+
+    /// Withdraws it for a span that leaves the arena, and may be of an extent that asked.
+    ///
+    /// # Safety
+    ///
+    /// The span is this arena's, which has its memory there.
+    pub(crate) unsafe fn withdraw_huge(&self, reservation: &Reservation, span: Span) {
+        if self.asks() && span.runs >= UNIT {
+            // SAFETY: passed on.
+            unsafe { reservation.withdraw_huge(span) };
         }
     }
 }

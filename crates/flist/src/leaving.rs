@@ -142,7 +142,10 @@ impl<S: Slot> Heap<S> {
         unsafe {
             match leaving {
                 Leaving::System => reservation.give_clean(span),
-                _ => reservation.give(core::iter::once(span)),
+                _ => {
+                    self.withdraw_huge(reservation, span);
+                    reservation.give(core::iter::once(span));
+                }
             }
         }
     }
@@ -308,7 +311,7 @@ impl<S: Slot> Heap<S> {
         let (mut pool, mut extent) = (self.pools, self.extents);
         let mut retained = core::mem::replace(&mut self.retained, Spans::new(self.id, Kind::Dirty));
         (self.pools, self.extents, self.runs) = (ptr::null_mut(), 0, 0);
-        self.kept_runs = 0;
+        (self.kept_runs, self.trimmed) = (0, 0);
         (self.caches, self.by_thread) = (ptr::null_mut(), Index::EMPTY);
         self.warm = Warm::NONE;
         self.next_looked_at = ptr::null_mut();
@@ -330,8 +333,11 @@ impl<S: Slot> Heap<S> {
                 Some(Span::new(first, (*descriptor).runs))
             });
             let retained = core::iter::from_fn(|| retained.pop(table));
+            // Of pools it is not: their units were touched, and there may be many.
+            let large =
+                extents.chain(retained).inspect(|&span| self.withdraw_huge(reservation, span));
             let meta = attached.meta.drain();
-            reservation.give(pools.chain(extents).chain(retained).chain(meta));
+            reservation.give(pools.chain(large).chain(meta));
         }
         self.refund(self.heap);
     }

@@ -365,10 +365,21 @@ impl Reservation {
             let done = os::decommit(start, bytes, self.strict);
             if done {
                 // What it serves next may be a small arena's.
-                self.want_huge(start, bytes, false);
+                self.withdraw_huge(span);
             }
             done
         }
+    }
+
+    /// Withdraws what [`ask_huge`](Reservation::ask_huge) asked for.
+    ///
+    /// # Safety
+    ///
+    /// The span is the caller's.
+    pub(crate) unsafe fn withdraw_huge(&self, span: Span) {
+        let (start, bytes) = (self.start_of(span.first).as_ptr(), span.runs as usize * RUN);
+        // SAFETY: the span lies within the reservation.
+        unsafe { self.want_huge(start, bytes, false) };
     }
 
     /// Asks for huge pages for a span, until it is decommitted.

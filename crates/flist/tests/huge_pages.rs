@@ -100,6 +100,20 @@ fn growing_extents<M: Mallocer>() {
     heap.purge();
 }
 
+/// What an extent leaves to others, when it becomes shorter and when its arena is released, asks no more,
+/// though nobody has touched it.
+fn what_extents_leave<M: Mallocer>() {
+    let heap = M::open(&Config::default()).unwrap();
+    let chunk = heap.try_alloc(layout(4 * LEAST_EXTENT)).unwrap().cast::<u8>();
+    let (start, tail) = (chunk.addr().get(), chunk.addr().get() + 3 * LEAST_EXTENT);
+    assert!(asks(start) && asks(tail));
+    // SAFETY: the chunk is this heap's.
+    assert!(unsafe { heap.resize_in_place(chunk, 2 * LEAST_EXTENT) }.is_some());
+    assert!(asks(start) && !asks(tail));
+    drop(heap);
+    assert!(!asks(start));
+}
+
 fn pools_of_a_large_slab() {
     let heap = Flist::open(&Config::default()).unwrap();
     let take = |count: usize| {
@@ -158,6 +172,8 @@ fn large_memory_asks_for_huge_pages() {
     extents_that_decay::<SharedFlist>();
     growing_extents::<Flist>();
     growing_extents::<SharedFlist>();
+    what_extents_leave::<Flist>();
+    what_extents_leave::<SharedFlist>();
     pools_of_a_large_slab();
     the_main_slab();
 }
