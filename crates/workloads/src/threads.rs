@@ -5,7 +5,8 @@
 //! processors, it stays the same where an allocator scales.
 
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicPtr, Ordering::AcqRel};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicU64};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Barrier, Mutex};
 use std::thread::{self, Scope};
@@ -16,28 +17,44 @@ use crate::random::{Drawer, Random};
 use crate::replace::Replace;
 use crate::{Sizes, Subject};
 
-/// Where threads wait for each other: at the start and at the end of what is measured.
-struct Gate(Barrier);
+/// Where threads wait for each other, before and after what is measured.
+///
+/// The threads themselves note when they begin and when they are done. Whoever waits for them
+/// would learn of it late: with more threads than processors it may get one of them only when most of
+/// the work is done.
+struct Gate {
+    all: Barrier,
+    opened: Instant,
+    /// Nanoseconds from `opened` to when the first thread began.
+    first_began: AtomicU64,
+    /// Nanoseconds from `opened` to when the last thread was done.
+    last_done: AtomicU64,
+}
 
 impl Gate {
     fn new(threads: usize) -> Gate {
-        Gate(Barrier::new(threads + 1))
+        let (first_began, last_done) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
+        Gate { all: Barrier::new(threads), opened: Instant::now(), first_began, last_done }
     }
 
     /// Runs `part` of one thread, when all are ready.
     fn pass<T>(&self, part: impl FnOnce() -> T) -> T {
-        self.0.wait();
+        self.all.wait();
+        self.first_began.fetch_min(self.now_ns(), Relaxed);
         let result = part();
-        self.0.wait();
+        self.last_done.fetch_max(self.now_ns(), Relaxed);
+        self.all.wait();
         result
     }
 
-    /// The time that all parts together take.
-    fn time(&self) -> Duration {
-        self.0.wait();
-        let start = Instant::now();
-        self.0.wait();
-        start.elapsed()
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_nanos()).expect("no run lasts for centuries")
+    }
+
+    /// The time that all parts together took, once all threads have ended.
+    fn time(self) -> Duration {
+        let (began, done) = (self.first_began.into_inner(), self.last_done.into_inner());
+        Duration::from_nanos(done.checked_sub(began).expect("all threads have passed"))
     }
 }
 
@@ -74,8 +91,8 @@ pub(crate) fn own<S: Subject + Sync>(
                 gate.pass(|| replace.run(iterations));
             });
         }
-        gate.time()
-    })
+    });
+    gate.time()
 }
 
 /// Chunks that are handed over in one go.
@@ -136,8 +153,8 @@ pub(crate) fn handover<S: Subject + Sync>(
                 });
             });
         }
-        gate.time()
-    })
+    });
+    gate.time()
 }
 
 /// Slots in which threads leave chunks for each other, for each thread.
@@ -162,7 +179,7 @@ pub(crate) fn larson<S: Subject + Sync>(
         }
     };
     let gate = Gate::new(threads);
-    let time = thread::scope(|scope| {
+    thread::scope(|scope| {
         for thread in 0..threads {
             let (subject, gate, slots, drop_at) = (&subject, &gate, &slots, &drop_at);
             start(scope, subject, move || {
@@ -178,10 +195,9 @@ pub(crate) fn larson<S: Subject + Sync>(
                 gate.pass(|| run(iterations));
             });
         }
-        gate.time()
     });
     slots.iter().for_each(|slot| drop_at(slot, ptr::null_mut()));
-    time
+    gate.time()
 }
 
 /// Chunks that a thread allocates in its life, and of which the next one inherits half.
@@ -274,8 +290,8 @@ pub(crate) fn crowd<S: Subject + Sync>(open: &dyn Fn() -> S, iterations: u64) ->
                 });
             });
         }
-        gate.time()
-    })
+    });
+    gate.time()
 }
 
 /// What the chunks of a batch are filled with.
