@@ -99,11 +99,13 @@ const PARTS: usize = 64;
 pub(crate) struct Index {
     taken: [*mut ThreadCache; PARTS],
     free: *mut ThreadCache,
+    /// How many have a thread.
+    threads: usize,
 }
 
 impl Index {
     pub(crate) const EMPTY: Index =
-        Index { taken: [ptr::null_mut(); PARTS], free: ptr::null_mut() };
+        Index { taken: [ptr::null_mut(); PARTS], free: ptr::null_mut(), threads: 0 };
 
     /// The cache of thread number `thread`; null if it has none.
     ///
@@ -139,6 +141,7 @@ impl Index {
     ///
     /// The cache is the heap's.
     unsafe fn put(&mut self, cache: *mut ThreadCache, thread: u64) {
+        self.threads += 1;
         let part = &mut self.taken[thread as usize % PARTS];
         // SAFETY: the caller's promise.
         unsafe {
@@ -154,6 +157,7 @@ impl Index {
     ///
     /// It is a thread's.
     unsafe fn set_free(&mut self, cache: *mut ThreadCache) {
+        self.threads -= 1;
         // SAFETY: the caller's promise: so it is in its part, whose caches are alive.
         unsafe {
             let mut place: *mut *mut ThreadCache =
@@ -198,6 +202,7 @@ impl<S: Slot> Heap<S> {
             };
             (*cache).scavenged_at = self.heap;
             self.by_thread.put(cache, thread);
+            self.magazines.share_among(self.by_thread.threads);
             cache
         }
     }
@@ -225,6 +230,7 @@ impl<S: Slot> Heap<S> {
             if !cache.is_null() {
                 self.drain_or_warm(cache);
                 self.by_thread.set_free(cache);
+                self.magazines.share_among(self.by_thread.threads);
             }
         }
     }

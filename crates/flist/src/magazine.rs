@@ -38,6 +38,11 @@ const MAGAZINE_FIRST: u32 = 16;
 /// What is sent to another thread at once, in bytes of chunks.
 const PARCEL_BYTES: usize = 16 << 10;
 const _: () = assert!(PARCEL_BYTES <= MAGAZINE_BYTES);
+/// If there are more threads than this, parcels and steps of pools are smaller in proportion, and no
+/// refill is larger than a parcel: what each of them has of each slab lies idle,
+const FEW_THREADS: usize = 4;
+/// down to so many bytes.
+const LEAST_PARCEL_BYTES: usize = 2 << 10;
 /// And in chunks: as many as have room in a KiB of bookkeeping.
 const PARCEL_MOST: u32 = ((1024 - foreign_bytes::<Bare>(0)) / size_of::<Bare>()) as u32;
 /// And parcels that wait for a thread, at most.
@@ -244,6 +249,8 @@ impl<S: Slot> Magazine<S> {
 pub(crate) struct MagazineBounds {
     bytes: usize,
     depot_bytes: usize,
+    /// How many times more threads there are than [a few](FEW_THREADS), and 1 if there are fewer.
+    crowd: usize,
 }
 
 impl MagazineBounds {
@@ -253,7 +260,18 @@ impl MagazineBounds {
         MagazineBounds {
             bytes: MAGAZINE_BYTES.min(capacity / MAGAZINE_SHARE),
             depot_bytes: DEPOT_BYTES.min(capacity / DEPOT_SHARE),
+            crowd: 1,
         }
+    }
+
+    /// Says how many threads there are.
+    pub(crate) fn share_among(&mut self, threads: usize) {
+        self.crowd = (threads / FEW_THREADS).max(1);
+    }
+
+    /// How many times more threads there are than a few, and 1 if there are fewer.
+    pub(crate) fn crowd(self) -> usize {
+        self.crowd
     }
 
     /// What one thread may hold back of an arena however small its heap, in bytes.
@@ -272,9 +290,16 @@ impl MagazineBounds {
         if cap == 0 { MAGAZINE_FIRST.min(most) } else { (cap * 2).min(most) }
     }
 
+    /// How many chunks of `stride` bytes an empty magazine with room for `cap` gets from the pools.
+    pub(crate) fn refill(self, cap: u32, stride: usize) -> u32 {
+        let most = if self.crowd > 1 { self.parcel(stride) } else { u32::MAX };
+        (cap / 2).min(most).max(1)
+    }
+
     /// How many chunks of `stride` bytes are sent to another thread at once.
     pub(crate) fn parcel(self, stride: usize) -> u32 {
-        ((PARCEL_BYTES.min(self.bytes) / stride) as u32).clamp(MAGAZINE_LEAST, PARCEL_MOST)
+        let bytes = (PARCEL_BYTES / self.crowd).max(LEAST_PARCEL_BYTES).min(self.bytes);
+        ((bytes / stride) as u32).clamp(MAGAZINE_LEAST, PARCEL_MOST)
     }
 
     /// The room for chunks of a parcel, where `cap` slots are too few.

@@ -254,7 +254,7 @@ impl<S: Slot> Heap<S> {
         let least = if ahead { GROWING_STEP } else { OS_PAGE };
         // SAFETY: the caller's promise.
         unsafe {
-            let slab_heap = self.slab((*pool).slab as usize).heap;
+            let slab_heap = self.slab((*pool).slab as usize).heap / self.magazines.crowd();
             self.seen.miss();
             let mut step = (*pool).next_step(slab_heap, self.seen.ahead(least, self.heap));
             if self.charge(step).is_err() {

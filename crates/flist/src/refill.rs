@@ -78,7 +78,7 @@ impl<S: Slot> Heap<S> {
                 return Err(self.refused(size_of::<S>()));
             }
             debug_assert!((*magazine).len() == 0);
-            let wanted = ((*magazine).cap() / 2).max(1);
+            let wanted = self.magazines.refill((*magazine).cap(), self.stride(index));
             let got = self.take_chunks(cache, index, (*magazine).slots(), wanted)?;
             (*magazine).set_len(got);
             let most = (*magazine).cap();
