@@ -4,7 +4,7 @@
 //! Heap::caches ──▶ cache of thread 7 ──▶ cache of thread 3 ──▶ cache, free ──▶ …
 //!                  │ thread, next        one shelf for each slab …           │
 //! Index::taken[3] ─peer─▶ caches of threads 3, 67, 131, …
-//! Index::free     ─peer─▶ caches of no thread
+//! Index::free     ─peer─▶ caches of no thread ◀─before─
 //! ```
 //!
 //! All of them are in one list, and by their threads in an index, so that thousands of threads
@@ -63,6 +63,8 @@ pub(crate) struct ThreadCache {
     pub(crate) next: *mut ThreadCache,
     /// The next one in the same part of the index.
     peer: *mut ThreadCache,
+    /// The one before, as long as no thread has it.
+    before: *mut ThreadCache,
     /// Bytes of chunks that it may hold back beyond its magazines.
     pub(crate) held_back: usize,
     /// Bytes of the heap when it was last scavenged, or else when it got its thread.
@@ -84,6 +86,11 @@ impl ThreadCache {
     pub(crate) fn of_shelf<S>(shelf: *mut Shelf<S>, index: usize) -> *mut ThreadCache {
         // The head is as long as a shelf.
         shelf.wrapping_sub(index + 1).cast()
+    }
+
+    /// Whether no thread has it: the next one may.
+    fn is_free(&self) -> bool {
+        self.thread.load(Relaxed) == FREE_CACHE
     }
 
     /// Whether no thread has it for itself: others may take its pools.
@@ -123,16 +130,26 @@ impl Index {
         cache
     }
 
-    /// A cache of no thread, if there is one, which is in here no more.
+    /// A cache of no thread, if there is one, which is in here no more: `wanted`, if no thread has it,
+    /// else the one that was left last.
     ///
     /// # Safety
     ///
-    /// As [`find`](Index::find).
-    unsafe fn take_free(&mut self) -> Option<NonNull<ThreadCache>> {
-        let cache = NonNull::new(self.free)?;
+    /// As [`find`](Index::find), and `wanted` is one of them, or null.
+    unsafe fn take_free(&mut self, wanted: *mut ThreadCache) -> Option<NonNull<ThreadCache>> {
         // SAFETY: the caller's promise.
-        self.free = unsafe { cache.as_ref().peer };
-        Some(cache)
+        unsafe {
+            let wanted = wanted.as_ref().filter(|cache| cache.is_free());
+            let cache = wanted.or(self.free.as_ref())?;
+            match cache.before.as_mut() {
+                Some(before) => before.peer = cache.peer,
+                None => self.free = cache.peer,
+            }
+            if let Some(behind) = cache.peer.as_mut() {
+                behind.before = cache.before;
+            }
+            Some(NonNull::from(cache))
+        }
     }
 
     /// Makes a cache that is not in here the one of thread number `thread`.
@@ -168,6 +185,10 @@ impl Index {
             *place = (*cache).peer;
             (*cache).thread.store(FREE_CACHE, Relaxed);
             (*cache).peer = self.free;
+            (*cache).before = ptr::null_mut();
+            if let Some(behind) = self.free.as_mut() {
+                behind.before = cache;
+            }
         }
         self.free = cache;
     }
@@ -177,13 +198,32 @@ impl<S: Slot> Heap<S> {
     /// The cache of thread number `thread`: its own, else a free one, else a new one;
     /// null if there is no memory for it.
     pub(crate) fn cache_of(&mut self, thread: u64) -> *mut ThreadCache {
-        // SAFETY: the index holds this arena's caches, whose heads change under its lock.
+        // SAFETY: no cache is wanted.
+        unsafe { self.cache_like(thread, ptr::null_mut()) }
+    }
+
+    /// The same; if it is to be a free one, `wanted` if that is free, or else the one that has been
+    /// warm for the longest: where several threads come and go, that is what the first of them left to the
+    /// first of the next ones.
+    ///
+    /// # Safety
+    ///
+    /// `wanted` is one of this arena's caches, or null.
+    pub(crate) unsafe fn cache_like(
+        &mut self,
+        thread: u64,
+        wanted: *mut ThreadCache,
+    ) -> *mut ThreadCache {
+        // SAFETY: the caller's promise. The index holds this arena's caches, whose heads change under
+        // its lock.
         unsafe {
             let own = self.by_thread.find(thread);
             if !own.is_null() {
                 return own;
             }
-            let cache = match self.by_thread.take_free() {
+            let is_free = wanted.as_ref().is_some_and(ThreadCache::is_free);
+            let wanted = if is_free { wanted } else { self.warm.oldest() };
+            let cache = match self.by_thread.take_free(wanted) {
                 Some(free) => {
                     let warm = self.warm.remove(free.as_ptr());
                     if warm && self.decay.is_some() {
@@ -239,7 +279,7 @@ impl<S: Slot> Heap<S> {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use std::collections::HashMap;
+    use std::collections::{HashMap, HashSet};
     use std::vec::Vec;
 
     use super::*;
@@ -252,24 +292,31 @@ mod tests {
         let mut unused: Vec<*mut ThreadCache> =
             caches.iter_mut().map(|cache| &raw mut *cache).collect();
         let (mut index, mut model) = (Index::EMPTY, HashMap::new());
-        let mut free = 0;
+        let (all, mut left) = (unused.clone(), HashSet::new());
+        let mut as_wanted = 0;
         for round in 0..5_000_u64 {
             // Many threads to a part, and the one of all that have none.
             let thread = if round % 97 == 0 { ANYONE } else { 1 + round * 37 % 400 };
+            let used = &all[unused.len()..];
+            let wanted =
+                used.get(round as usize * 7 % all.len()).copied().unwrap_or(ptr::null_mut());
             // SAFETY: the heads outlive the index.
             unsafe {
+                let was_free = left.contains(&wanted);
                 let found = index.find(thread);
                 assert_eq!(model.get(&thread).copied().unwrap_or(ptr::null_mut()), found);
                 if !found.is_null() {
                     index.set_free(found);
                     assert!((*found).is_left() && model.remove(&thread).is_some());
-                    free += 1;
-                } else if let Some(cache) = index.take_free() {
-                    free -= 1;
+                    assert!(left.insert(found));
+                } else if let Some(cache) = index.take_free(wanted) {
+                    assert!(!was_free || cache.as_ptr() == wanted);
+                    assert!(left.remove(&cache.as_ptr()));
+                    as_wanted += usize::from(was_free);
                     index.put(cache.as_ptr(), thread);
                     model.insert(thread, cache.as_ptr());
                 } else if let Some(cache) = unused.pop() {
-                    assert_eq!(free, 0);
+                    assert!(left.is_empty());
                     index.put(cache, thread);
                     model.insert(thread, cache);
                 }
@@ -278,6 +325,6 @@ mod tests {
                 );
             }
         }
-        assert!(model.len() > 50 && free > 0);
+        assert!(model.len() > 50 && !left.is_empty() && as_wanted > 50);
     }
 }

@@ -28,6 +28,11 @@ const MUCH_BYTES: usize = 16 << 10;
 /// and than this part of the slab's chunks.
 const MUCH_SHARE: usize = 4;
 
+/// In a heap with fewer bytes than this, what warm caches have is taken from them one by one. In a larger
+/// one they keep it until the heap has grown enough for all of it to be worth a look: threads that come
+/// and go would take from each other what the next ones need.
+const SMALL_HEAP: usize = 4 << 20;
+
 /// A search of other threads' pools looks at so many caches at most; the next one goes on there,
 /// so that thousands of threads do not search each other.
 const MOST_LOOKED_AT: usize = 256;
@@ -206,7 +211,9 @@ impl<S: Slot> Heap<S> {
     ) -> Result<*mut Pool, AllocError> {
         // SAFETY: passed on; pools in lists are alive.
         unsafe {
-            self.collect_warm(index);
+            if self.heap < SMALL_HEAP {
+                self.collect_warm(index);
+            }
             let free = self.free_chunks(index);
             let &mut Slab { common, ready, .. } = self.slab(index);
             let much = common || free > self.much(index) && free > ready / MUCH_SHARE;
@@ -290,7 +297,8 @@ impl<S: Slot> Heap<S> {
         unsafe {
             while !other.is_null() && looked_at < MOST_LOOKED_AT {
                 looked_at += 1;
-                let left = (*other).is_left();
+                let warm = self.heap >= SMALL_HEAP && self.warm.has(other);
+                let left = (*other).is_left() && !warm;
                 if other != cache && (left || much) {
                     if left {
                         // A parcel may have come when its thread had just left.

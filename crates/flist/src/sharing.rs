@@ -154,10 +154,26 @@ impl Sharing {
     /// with all others like it, which it may use as long as it has the lock. Null if there
     /// is no memory for any.
     pub(crate) fn cache(&self, heap: &mut Heap<Bare>, thread: Option<u64>) -> *mut ThreadCache {
+        // SAFETY: no cache is wanted.
+        unsafe { self.cache_like(heap, thread, core::ptr::null_mut()) }
+    }
+
+    /// The same; if it has none yet, and no thread has `wanted`, it is that one.
+    ///
+    /// # Safety
+    ///
+    /// `wanted` is one of this arena's caches, or null.
+    unsafe fn cache_like(
+        &self,
+        heap: &mut Heap<Bare>,
+        thread: Option<u64>,
+        wanted: *mut ThreadCache,
+    ) -> *mut ThreadCache {
         if let Some(cache) = self.front.cache(self.lane) {
             return cache;
         }
-        let cache = heap.cache_of(thread.unwrap_or(ANYONE));
+        // SAFETY: passed on.
+        let cache = unsafe { heap.cache_like(thread.unwrap_or(ANYONE), wanted) };
         if thread.is_some() && !cache.is_null() {
             // SAFETY: the words are this thread's, and not null, since it has a number.
             unsafe {
@@ -390,7 +406,11 @@ impl Sharing {
         // the lock.
         unsafe {
             let index = (*found.descriptor).slab as usize;
-            let cache = self.cache(&mut heap, thread);
+            // Whoever begins with a free goes on with what the thread had that allocated the chunk: it
+            // probably has more of it.
+            let owner = (*found.descriptor).pool.as_ref().map(|pool| pool.owner);
+            let wanted = owner.unwrap_or(core::ptr::null_mut());
+            let cache = self.cache_like(&mut heap, thread, wanted);
             if (*found.descriptor).pool.is_null() {
                 let bytes = (*found.descriptor).extent_bytes();
                 if !cache.is_null() {

@@ -1,9 +1,12 @@
 //! Caches that their threads have left with chunks at hand.
 //!
-//! A thread that ends need not put back what its magazines hold: the next thread takes over the
-//! cache that was left last, and begins with all of it. A program that starts a thread for
-//! each task would else put hundreds of chunks back into pools and take them out again, one by
-//! one and under the lock, for each of them.
+//! A thread that ends need not put back what its magazines hold: the next thread takes its cache over,
+//! and begins with all of it. A program that starts a thread for each task would else put hundreds of
+//! chunks back into pools and take them out again, one by one and under the lock, for each of them.
+//!
+//! Who begins with a free takes the cache that the chunk belongs to; who begins with an allocation, the
+//! cache that has been warm for the longest. Where several threads end and as many begin, that is the
+//! first one's for the first, so that chunks they hand down stay chunks of their own.
 //!
 //! ```text
 //! thread ends ──▶ cache, warm ──▶ next thread
@@ -11,9 +14,10 @@
 //!                    └──somebody needs memory──▶ pools
 //! ```
 //!
-//! What is in a warm cache is as good as free: whoever finds no chunk in the pools of a slab takes it
-//! from there, and before the heap grows, or gives memory up, all of it goes back; also where no thread
-//! has come or gone for the heap's decay time.
+//! What is in a warm cache is as good as free: before the heap grows by much, or gives memory up, all of
+//! it goes back; also where no thread has come or gone for the heap's decay time. In a small heap whoever
+//! finds no chunk in the pools of a slab takes it from there at once. In a large one that would be one
+//! thread taking what the successor of another one is about to need.
 //!
 //! Chunks that go back to their pools are found if they were freed twice. Those that stay in a
 //! magazine are compared with each other instead; what a depot has is looked at when it goes back.
@@ -29,7 +33,7 @@ use crate::pool::Slot;
 /// At most so many caches are warm,
 const WARM_MOST: usize = 8;
 /// with so many bytes of chunks in all,
-const WARM_BYTES: usize = 4 << 20;
+const WARM_BYTES: usize = 16 << 20;
 /// or this part of the heap.
 const WARM_SHARE: usize = 8;
 
@@ -69,6 +73,16 @@ impl Warm {
         self.caches.copy_within(at + 1..self.len, at);
         self.len -= 1;
         true
+    }
+
+    /// Whether a cache is warm.
+    pub(crate) fn has(&self, cache: *mut ThreadCache) -> bool {
+        self.caches[..self.len].iter().any(|&(warm, _)| warm == cache)
+    }
+
+    /// The one that was left before the others; null if there is none.
+    pub(crate) fn oldest(&self) -> *mut ThreadCache {
+        if self.is_empty() { ptr::null_mut() } else { self.caches[0].0 }
     }
 
     fn pop(&mut self) -> Option<*mut ThreadCache> {

@@ -186,6 +186,64 @@ fn what_an_ended_thread_has_at_hand_serves_another_one() {
 }
 
 #[test]
+fn in_a_large_heap_it_does_before_that_has_grown_much() {
+    const SIZES: std::ops::Range<usize> = 1..60;
+    let heap = open(1 << 30);
+    let _live: Vec<_> = (0..2000).map(|at| fill(&heap, 6_000, at as u8)).collect();
+    let work = || {
+        for size in SIZES.map(|step| 32 * step) {
+            let chunks: Vec<_> = (0..60).map(|at| fill(&heap, size, at)).collect();
+            chunks.into_iter().for_each(|chunk| check_and_free(&heap, chunk));
+        }
+    };
+    let (empty, alloc) = (heap.info().heap, heap.info().alloc);
+    thread::scope(|scope| scope.spawn(work).join().unwrap());
+    let left = heap.info().heap;
+    assert!(left - empty > 1 << 20, "{left} after {empty}");
+    // The next one begins with it, and then this one needs it. Magazines that are refilled take a little
+    // more each time.
+    thread::scope(|scope| scope.spawn(work).join().unwrap());
+    work();
+    let now = heap.info().heap;
+    assert!(now - left < 1 << 20, "{now} after {left}");
+    assert_eq!(heap.info().alloc, alloc);
+}
+
+#[test]
+fn who_begins_with_a_free_goes_on_with_the_cache_of_that_chunk() {
+    let heap = open(1 << 30);
+    let (begun, ended) = (Barrier::new(4), Barrier::new(4));
+    // All at once, so that each has a cache of its own.
+    let live: Vec<Sent> = thread::scope(|scope| {
+        let work = |byte| {
+            begun.wait();
+            let sent = fill(&heap, 100, byte);
+            ended.wait();
+            sent
+        };
+        let threads: Vec<_> = (0..4).map(|byte| scope.spawn(move || work(byte))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut live: Vec<_> = live.into_iter().map(Some).collect();
+    for at in [2, 0, 3, 1] {
+        let sent = live[at].take().unwrap();
+        let heir = || {
+            let sent = sent;
+            let address = sent.0.addr();
+            check_and_free(&heap, sent);
+            let again = fill(&heap, 100, 9);
+            let same = again.0.addr() == address;
+            check_and_free(&heap, again);
+            same
+        };
+        let same = thread::scope(|scope| scope.spawn(heir).join().unwrap());
+        assert!(same, "another thread's chunk would be on its way to there");
+    }
+    heap.purge();
+    assert_eq!(heap.info().heap, 0);
+}
+
+#[test]
 fn what_an_ended_thread_has_at_hand_decays() {
     let heap_after = |decay| {
         let mut config = Config::default();
