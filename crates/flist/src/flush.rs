@@ -208,7 +208,7 @@ impl<S: Slot> Heap<S> {
             }
             let block = self.meta().take(size_of::<Post<S>>())?;
             let post = block.cast::<Post<S>>().as_ptr();
-            post.write(Post::new(self.magazines.parcels(self.stride(index))));
+            post.write(Post::new(self.magazines.in_flight(self.stride(index))));
             (*shelf).set_post(post);
             Some(post)
         }

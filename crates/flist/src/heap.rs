@@ -401,7 +401,6 @@ impl<S: Slot> Heap<S> {
     /// their magazines are counted a little before or after.
     fn live(&self, index: usize, slab: &Slab) -> usize {
         let most = self.magazines.most(self.stride(index)) as usize;
-        let parcel = self.magazines.parcel(self.stride(index)) as usize;
         let mut ready = 0;
         let mut cache = self.caches;
         // SAFETY: the list holds this arena's caches, which have a shelf for each slab.
@@ -410,8 +409,7 @@ impl<S: Slot> Heap<S> {
                 let shelf = ThreadCache::shelves::<S>(cache).at(index);
                 let (_, foreign, _) = (*shelf).foreign();
                 ready += (*shelf).full() as usize * most;
-                ready += (*shelf).parcels() as usize * parcel;
-                ready += ((*shelf).magazine.len() + foreign) as usize;
+                ready += ((*shelf).magazine.len() + foreign + (*shelf).sent_here()) as usize;
                 cache = (*cache).next;
             }
         }

@@ -45,8 +45,8 @@ const FEW_THREADS: usize = 4;
 const LEAST_PARCEL_BYTES: usize = 2 << 10;
 /// And in chunks: as many as have room in a KiB of bookkeeping.
 const PARCEL_MOST: u32 = ((1024 - foreign_bytes::<Bare>(0)) / size_of::<Bare>()) as u32;
-/// And parcels that wait for a thread, at most.
-const PARCELS_MOST: usize = 255;
+/// And that may be on its way to one, in chunks.
+const IN_FLIGHT_MOST: usize = 1 << 15;
 /// What a depot of one slab and thread holds at most, in bytes of chunks.
 const DEPOT_BYTES: usize = 2048 << 10;
 /// And the part of the arena's capacity that this may be.
@@ -307,11 +307,10 @@ impl MagazineBounds {
         self.larger(cap, stride).min(self.parcel(stride))
     }
 
-    /// How many parcels of chunks of `stride` bytes wait for a thread at most: as many bytes as
+    /// A thread to which so many chunks of `stride` bytes are on their way gets no more: as many bytes as
     /// its depot may hold.
-    pub(crate) fn parcels(self, stride: usize) -> u32 {
-        let bytes = self.parcel(stride) as usize * stride;
-        (self.depot_bytes / bytes).clamp(1, PARCELS_MOST) as u32
+    pub(crate) fn in_flight(self, stride: usize) -> u32 {
+        (self.depot_bytes / stride).clamp(1, IN_FLIGHT_MOST) as u32
     }
 
     /// How many full magazines of `stride` bytes a chunk a depot may hold.

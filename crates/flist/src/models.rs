@@ -255,6 +255,7 @@ fn parcels_and_their_blocks_are_seen_whole() {
                         block.as_ref().len.store(1, Relaxed);
                         let contents = contents(Foreign::slots(block.as_ptr()));
                         (*contents).with_mut(|value| *value += 1);
+                        assert!((**owner).announce(1));
                         (**owner).send(block.as_ptr());
                     }
                 }
@@ -281,7 +282,7 @@ fn parcels_and_their_blocks_are_seen_whole() {
         let received = receiver.join().unwrap();
         assert_eq!(received + receive(&Sent(owner)), 4);
         // SAFETY: all threads have ended.
-        assert_eq!(unsafe { (*owner).parcels() }, 0);
+        assert_eq!(unsafe { (*owner).chunks() }, 0);
     });
 }
 

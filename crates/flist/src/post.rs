@@ -36,8 +36,8 @@ pub(crate) struct Post<S> {
     inbox: AtomicPtr<Foreign<S>>,
     /// Blocks of this shelf that are empty again.
     returned: AtomicPtr<Foreign<S>>,
-    /// How many parcels were sent and are in no magazine yet, and how many may be.
-    parcels: AtomicU32,
+    /// How many chunks were sent, or are about to be, and are in no magazine yet, and how many may be.
+    chunks: AtomicU32,
     most: u32,
     /// What follows is the shelf's thread's alone; under the lock, if it has none.
     ///
@@ -52,17 +52,20 @@ pub(crate) struct Post<S> {
 /// Of so many parcels one takes the lock: so that a heap which has memory to give back gets to it.
 const LOCKED: u32 = 64;
 
-/// Puts a block on a stack.
+/// Puts blocks on a stack, which are linked from the first to the last.
+///
+/// The exchange comes first, and not a look at what is there, since another processor has the cache line:
+/// to look and then to exchange would wait for it twice.
 ///
 /// # Safety
 ///
-/// The block is the caller's, and its slots stay as they are until it is taken.
-unsafe fn push<S>(stack: &AtomicPtr<Foreign<S>>, block: *mut Foreign<S>) {
-    let mut head = stack.load(Relaxed);
+/// The blocks are the caller's, and their slots stay as they are until they are taken.
+unsafe fn push<S>(stack: &AtomicPtr<Foreign<S>>, first: *mut Foreign<S>, last: *mut Foreign<S>) {
+    let mut head = ptr::null_mut();
     loop {
         // SAFETY: the block is the caller's until the exchange.
-        unsafe { (*block).link.set(head) };
-        match stack.compare_exchange_weak(head, block, Release, Relaxed) {
+        unsafe { (*last).link.set(head) };
+        match stack.compare_exchange_weak(head, first, Release, Relaxed) {
             Ok(_) => return,
             Err(other) => head = other,
         }
@@ -79,12 +82,12 @@ fn take_all<S>(stack: &AtomicPtr<Foreign<S>>) -> *mut Foreign<S> {
 }
 
 impl<S> Post<S> {
-    /// A post with nothing, which at most so many parcels wait in.
+    /// A post with nothing, which gets no more parcels once so many chunks wait in it.
     pub(crate) fn new(most: u32) -> Post<S> {
         Post {
             inbox: AtomicPtr::new(ptr::null_mut()),
             returned: AtomicPtr::new(ptr::null_mut()),
-            parcels: AtomicU32::new(0),
+            chunks: AtomicU32::new(0),
             most,
             pending: Cell::new(ptr::null_mut()),
             spare: Cell::new(ptr::null_mut()),
@@ -92,25 +95,28 @@ impl<S> Post<S> {
         }
     }
 
-    /// How many parcels were sent and are in no magazine yet.
-    pub(crate) fn parcels(&self) -> u32 {
-        self.parcels.load(Relaxed)
+    /// How many chunks were sent and are in no magazine yet.
+    pub(crate) fn chunks(&self) -> u32 {
+        self.chunks.load(Relaxed)
     }
 
-    /// Whether one more parcel may be sent here. If several threads ask at once, a few more are.
-    pub(crate) fn has_room(&self) -> bool {
-        self.parcels() < self.most
+    /// Counts so many chunks that are to be sent here; `false` if there are as many as may be.
+    pub(crate) fn announce(&self, count: u32) -> bool {
+        let has_room = self.chunks.fetch_add(count, Relaxed) < self.most;
+        if !has_room {
+            self.chunks.fetch_sub(count, Relaxed);
+        }
+        has_room
     }
 
-    /// Sends a parcel here.
+    /// Sends a parcel here, which was announced.
     ///
     /// # Safety
     ///
     /// The block is the caller's, and full of chunks of this post's shelf.
     pub(crate) unsafe fn send(&self, block: *mut Foreign<S>) {
-        self.parcels.fetch_add(1, Relaxed);
         // SAFETY: passed on.
-        unsafe { push(&self.inbox, block) };
+        unsafe { push(&self.inbox, block, block) };
     }
 
     /// An empty block of this post's shelf, if one is here.
@@ -126,6 +132,17 @@ impl<S> Post<S> {
         // SAFETY: what was taken is the caller's.
         self.spare.set(unsafe { block.as_ref() }.link.get());
         Some(block)
+    }
+
+    /// Puts a block back that was taken here, or made.
+    ///
+    /// # Safety
+    ///
+    /// The post is the calling thread's, and so is the block, which is empty.
+    unsafe fn put_spare(&self, block: NonNull<Foreign<S>>) {
+        // SAFETY: the caller's promise.
+        unsafe { block.as_ref() }.link.set(self.spare.get());
+        self.spare.set(block.as_ptr());
     }
 
     /// The parcel that is next, if there is one; it stays here.
@@ -157,9 +174,11 @@ impl<S> Post<S> {
                 // SAFETY: what was taken out of the inbox is the caller's.
                 unsafe {
                     let next = (*block).link.get();
-                    take(Foreign::slots(block), (*block).len.load(Relaxed));
-                    self.parcels.fetch_sub(1, Relaxed);
-                    Foreign::give_back(block);
+                    let len = (*block).len.load(Relaxed);
+                    take(Foreign::slots(block), len);
+                    (*block).len.store(0, Relaxed);
+                    self.chunks.fetch_sub(len, Relaxed);
+                    give_back(block, block);
                     block = next;
                 }
             }
@@ -167,19 +186,14 @@ impl<S> Post<S> {
     }
 }
 
-impl<S> Foreign<S> {
-    /// Gives an emptied block back to the shelf that it was made for.
-    ///
-    /// # Safety
-    ///
-    /// The block is the caller's, and came out of an inbox.
-    unsafe fn give_back(block: *mut Foreign<S>) {
-        // SAFETY: the caller's promise. A post lives as long as the arena has memory.
-        unsafe {
-            (*block).len.store(0, Relaxed);
-            push(&(*(*block).home.get()).returned, block);
-        }
-    }
+/// Gives emptied blocks back to the shelf that they were made for: linked, from the first to the last.
+///
+/// # Safety
+///
+/// The blocks are the caller's, came out of an inbox, and are all of the same shelf.
+unsafe fn give_back<S>(first: *mut Foreign<S>, last: *mut Foreign<S>) {
+    // SAFETY: the caller's promise. A post lives as long as the arena has memory.
+    unsafe { push(&(*(*first).home.get()).returned, first, last) };
 }
 
 impl<S: Slot> Shelf<S> {
@@ -229,10 +243,11 @@ impl<S: Slot> Shelf<S> {
         let Some(full) = self.foreign_block() else { return false };
         // SAFETY: the block is this shelf's until it is sent; posts live as long as the arena has memory.
         unsafe {
-            if !(*theirs).has_room() {
+            let Some(spare) = (*mine).take_spare().or_else(make) else { return false };
+            if !(*theirs).announce((*full).len.load(Relaxed)) {
+                (*mine).put_spare(spare);
                 return false;
             }
-            let Some(spare) = (*mine).take_spare().or_else(make) else { return false };
             (*full).home.set(mine);
             (*theirs).send(full);
             self.set_foreign_block(spare);
@@ -251,7 +266,9 @@ impl<S: Slot> Shelf<S> {
         if post.is_null() {
             return false;
         }
-        let mut received = false;
+        let mut received = 0;
+        // Emptied blocks of one shelf, so that those of a row go back at once.
+        let (mut first, mut last) = (ptr::null_mut::<Foreign<S>>(), ptr::null_mut());
         // SAFETY: the post is this shelf's, so this thread's. Parcels that were taken are its own.
         unsafe {
             while let Some(block) = (*post).next() {
@@ -262,11 +279,23 @@ impl<S: Slot> Shelf<S> {
                 }
                 self.magazine.append(Foreign::slots(block), len);
                 (*post).pending.set((*block).link.get());
-                (*post).parcels.fetch_sub(1, Relaxed);
-                Foreign::give_back(block);
-                received = true;
+                received += len;
+                (*block).len.store(0, Relaxed);
+                if !first.is_null() && (*first).home.get() != (*block).home.get() {
+                    give_back(first, last);
+                    first = ptr::null_mut();
+                }
+                if first.is_null() {
+                    last = block;
+                }
+                (*block).link.set(first);
+                first = block;
+            }
+            if received > 0 {
+                give_back(first, last);
+                (*post).chunks.fetch_sub(received, Relaxed);
             }
         }
-        received
+        received > 0
     }
 }

@@ -358,7 +358,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: shelf and magazine are the caller's.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
-            if (*shelf).parcels() == 0 {
+            if (*shelf).sent_here() == 0 {
                 return false;
             }
             while (*shelf).magazine.cap() < count {

@@ -197,10 +197,10 @@ impl<S: Slot> Shelf<S> {
         self.depot().map_or(0, |depot| depot.full.load(Relaxed))
     }
 
-    /// How many parcels were sent here and are in no magazine yet.
-    pub(crate) fn parcels(&self) -> u32 {
+    /// How many chunks were sent here and are in no magazine yet.
+    pub(crate) fn sent_here(&self) -> u32 {
         // SAFETY: a post lives as long as the arena has memory.
-        unsafe { self.post().as_ref() }.map_or(0, Post::parcels)
+        unsafe { self.post().as_ref() }.map_or(0, Post::chunks)
     }
 
     /// The post of this shelf; null if it has none yet.

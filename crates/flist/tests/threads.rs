@@ -210,6 +210,35 @@ fn in_a_large_heap_it_does_before_that_has_grown_much() {
 }
 
 #[test]
+fn chunks_on_their_way_are_counted_however_many_threads_come_meanwhile() {
+    const SIZE: usize = 500;
+    let heap = open(1 << 30);
+    // This thread gets them back by the parcel, and takes none in.
+    let chunks: Vec<Sent> = (0..2_000).map(|at| fill(&heap, SIZE, at as u8)).collect();
+    let len = chunks[0].0.len();
+    let free_all = || chunks.into_iter().for_each(|chunk| check_and_free(&heap, chunk));
+    thread::scope(|scope| scope.spawn(free_all).join().unwrap());
+    assert_eq!(heap.info().alloc, 0);
+    let (begun, looked) = (Barrier::new(41), Barrier::new(41));
+    thread::scope(|scope| {
+        let work = || {
+            let mine = fill(&heap, SIZE, 1);
+            begun.wait();
+            looked.wait();
+            check_and_free(&heap, mine);
+        };
+        let threads: Vec<_> = (0..40).map(|_| scope.spawn(work)).collect();
+        begun.wait();
+        let alloc = heap.info().alloc;
+        looked.wait();
+        assert_eq!(alloc, 40 * len);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    heap.purge();
+    assert_eq!((heap.info().alloc, heap.info().heap), (0, 0));
+}
+
+#[test]
 fn who_begins_with_a_free_goes_on_with_the_cache_of_that_chunk() {
     let heap = open(1 << 30);
     let (begun, ended) = (Barrier::new(4), Barrier::new(4));
