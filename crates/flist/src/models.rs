@@ -222,14 +222,18 @@ fn parcels_and_their_blocks_are_seen_whole() {
     // SAFETY: what threads share of a post is atomic.
     unsafe impl Send for Sent {}
 
+    /// A chunk that nobody has seen.
+    fn chunk() -> Bare {
+        Bare(Box::into_raw(Box::new(Contents::new(0))).cast())
+    }
+
     /// A block for one chunk, which is where loom knows it by.
     fn block(home: *mut Post<Bare>) -> NonNull<Foreign<Bare>> {
         let words = std::vec![0_u64; foreign_bytes::<Bare>(1).div_ceil(8)].leak();
-        let contents = Box::leak(Box::new(Contents::new(0)));
         // SAFETY: the block is as long as it says.
         unsafe {
             let block = Foreign::make(NonNull::from(words).cast(), 1, home);
-            Foreign::slots(block.as_ptr()).write(Bare((&raw mut *contents).cast()));
+            Foreign::slots(block.as_ptr()).write(chunk());
             block.as_ref().len.store(1, Relaxed);
             block
         }
@@ -240,7 +244,40 @@ fn parcels_and_their_blocks_are_seen_whole() {
         unsafe { (*slots).0.cast_const().cast() }
     }
 
-    model(|| {
+    /// Takes all parcels that have come, and gives their blocks back: how many they were.
+    type Receive = fn(&Sent) -> u32;
+
+    /// By emptying the post, which still has the blocks as their chunks are looked at.
+    fn empty(Sent(owner): &Sent) -> u32 {
+        let mut received = 0;
+        let take = |slots: *mut Bare, count| {
+            assert_eq!(count, 1);
+            // SAFETY: a block that was received is this thread's.
+            unsafe { (*contents(slots)).with_mut(|value| *value += 1) };
+            received += 1;
+        };
+        // SAFETY: the post is this thread's until another one has joined it.
+        unsafe { (**owner).empty(true, take) };
+        received
+    }
+
+    /// Into a magazine, whose chunks are looked at when their blocks are somebody else's.
+    fn receive(Sent(owner): &Sent) -> u32 {
+        let mut shelf = Shelf::<Bare>::empty();
+        let mut slots = [Bare(std::ptr::null_mut()); 4];
+        shelf.magazine.replace(slots.as_mut_ptr(), 4, 0);
+        shelf.set_post(*owner);
+        // SAFETY: as above; a chunk that was received is this thread's.
+        unsafe {
+            shelf.receive();
+            for slot in &mut slots[..shelf.magazine.len() as usize] {
+                (*contents(slot)).with_mut(|value| *value += 1);
+            }
+        }
+        shelf.magazine.len()
+    }
+
+    let parcels = |receive: Receive, same_chunks: bool| {
         let post = || Box::into_raw(Box::new(Post::<Bare>::new(4)));
         let owner = post();
         let sender = |own: *mut Post<Bare>| {
@@ -253,6 +290,9 @@ fn parcels_and_their_blocks_are_seen_whole() {
                     for _ in 0..2 {
                         let block = (**own).take_spare().unwrap_or_else(|| block(*own));
                         block.as_ref().len.store(1, Relaxed);
+                        if !same_chunks {
+                            Foreign::slots(block.as_ptr()).write(chunk());
+                        }
                         let contents = contents(Foreign::slots(block.as_ptr()));
                         (*contents).with_mut(|value| *value += 1);
                         assert!((**owner).announce(1));
@@ -261,20 +301,6 @@ fn parcels_and_their_blocks_are_seen_whole() {
                 }
             })
         };
-        /// Empties all parcels that have come; how many they were.
-        fn receive(Sent(owner): &Sent) -> u32 {
-            let mut received = 0;
-            let take = |slots: *mut Bare, count| {
-                assert_eq!(count, 1);
-                // SAFETY: a block that was received is this thread's.
-                unsafe { (*contents(slots)).with_mut(|value| *value += 1) };
-                received += 1;
-            };
-            // SAFETY: the post is this thread's until another one has joined it.
-            unsafe { (**owner).empty(true, take) };
-            received
-        }
-
         let senders = [sender(post()), sender(post())];
         let receiver = Sent(owner);
         let receiver = thread::spawn(move || receive(&receiver) + receive(&receiver));
@@ -283,7 +309,9 @@ fn parcels_and_their_blocks_are_seen_whole() {
         assert_eq!(received + receive(&Sent(owner)), 4);
         // SAFETY: all threads have ended.
         assert_eq!(unsafe { (*owner).chunks() }, 0);
-    });
+    };
+    model(move || parcels(empty, true));
+    model(move || parcels(receive, false));
 }
 
 /// One thread's frees fill its magazine, and send it to the depot whole; the other one's
