@@ -148,6 +148,8 @@ impl<S: Slot> Heap<S> {
                 let Some(larger) = self.meta().take(foreign_bytes::<S>(new_cap)) else {
                     return self.put_foreign(shelf, index);
                 };
+                // A thread that only frees has no magazine that was told so.
+                (*shelf).magazine.set_sizes(self.sizes(index));
                 let owner = (*shelf).owner_of_foreign();
                 let old = (*shelf).replace_foreign(larger, new_cap);
                 for at in 0..len as usize {

@@ -120,19 +120,13 @@ impl Finder {
         shelf.addr().wrapping_sub(cache.addr()) < self.cache_bytes
     }
 
-    /// Finds the live chunk at `address` and its shelf, for a thread that used this arena
-    /// last: if it is of a pool of the thread's own, or of one that all threads share.
+    /// Finds the live chunk at `address` and its shelf, for the thread that has `cache`, which is one of
+    /// this arena's: if it is of a pool of the thread's own, or of one that all threads share. If the chunk
+    /// is perhaps one that another thread's shelf is for, or an extent, what was found of it is the error.
     ///
     /// That a descriptor leads to a shelf of this thread says what its tag would: the pool is
     /// alive and of this arena. So the tag is looked at only where it leads to one of each
     /// cache.
-    #[inline(always)]
-    pub(crate) fn find(&self, used: Used, address: usize) -> Option<Ready> {
-        self.find_or(self.cache(used)?, address).ok()
-    }
-
-    /// The same, for the thread that has `cache`, which is one of this arena's; if the chunk is perhaps
-    /// one that another thread's shelf is for, or an extent, what was found of it.
     ///
     /// An address from elsewhere finds some descriptor, too, and is not within its pool: one
     /// comparison says that, and whether the chunk was ever handed out.
@@ -379,18 +373,25 @@ impl Front {
     }
 
     /// Frees the chunk at `address`, if the calling thread used the arena last, the chunk is
-    /// live, its thread's own or everybody's, and there is room for it at hand.
+    /// live, its thread's own or everybody's, and there is room for it at hand. Else nothing was done, and
+    /// what was found of a chunk that is another thread's, or large, is returned.
     #[inline(always)]
-    pub(crate) fn free_ready(&self, lane: Lane, address: usize) -> bool {
+    pub(crate) fn free_ready(&self, lane: Lane, address: usize) -> Result<(), Option<Elsewhere>> {
+        let ready = self.finder.find_or(self.cache(lane).ok_or(None)?, address)?;
         // SAFETY: the shelf is this thread's.
-        self.finder.find(used_last(lane), address).is_some_and(|ready| unsafe { ready.free() })
+        unsafe { ready.free() }.then_some(()).ok_or(None)
     }
 
     /// The same, if the chunk can have been allocated for `layout`.
     #[inline(always)]
-    pub(crate) fn free_ready_sized(&self, lane: Lane, address: usize, layout: Layout) -> bool {
-        let ready = self.finder.find(used_last(lane), address);
-        ready.is_some_and(|ready| self.free_sized(ready, layout))
+    pub(crate) fn free_ready_sized(
+        &self,
+        lane: Lane,
+        address: usize,
+        layout: Layout,
+    ) -> Result<(), Option<Elsewhere>> {
+        let ready = self.finder.find_or(self.cache(lane).ok_or(None)?, address)?;
+        self.free_sized(ready, layout).then_some(()).ok_or(None)
     }
 
     /// Allocates from the depot behind the magazine of this cache that serves `size` bytes, or an
@@ -481,7 +482,7 @@ impl Front {
             let Some(chunk) = finder.live_chunk(descriptor, address) else { return false };
             let slab = (*descriptor).slab as usize;
             let shelf = ThreadCache::shelves::<Bare>(cache).at(slab);
-            // A thread that never allocated from the slab has no magazine that knows.
+            // The magazine of a shelf that has had no chunk yet does not know, nor of one with very many sizes.
             let fits = |size| (*shelf).magazine.serves(size) || self.first_at_least(size) == slab;
             if !size.is_none_or(fits) {
                 return false;

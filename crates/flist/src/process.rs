@@ -405,12 +405,32 @@ impl<const SOLE: bool> Process<SOLE> {
         layout: Layout,
     ) {
         let address = chunk.addr();
-        // SAFETY: a chunk of this heap was found, so it was made.
-        let freed = self.find(address).is_some_and(|ready| unsafe {
-            self.heap.get_unchecked().front.free_sized(ready, layout)
-        });
-        if !freed {
-            self.free_slow(operation, address, layout.size(), layout.align());
+        let (size, align) = (layout.size(), layout.align());
+        match self.find_or(address) {
+            // SAFETY: a chunk of this heap was found, so it was made.
+            Ok(ready) if unsafe { self.heap.get_unchecked() }.front.free_sized(ready, layout) => {}
+            Err(Some(elsewhere)) => self.free_found(elsewhere, operation, address, size, align),
+            _ => self.free_slow(operation, address, size, align),
+        }
+    }
+
+    /// Frees a chunk of another thread's pool, or an extent, of which it was found where it is; or tells
+    /// what is wrong with it.
+    #[inline(never)]
+    fn free_found(
+        &'static self,
+        elsewhere: Elsewhere,
+        operation: &'static str,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) {
+        // SAFETY: only a heap that was made finds where a chunk is.
+        let front = &unsafe { self.heap.get_unchecked() }.front;
+        if !front.is_aligned(align) {
+            self.free_slow(operation, address, size, align);
+        } else if !front.free_elsewhere(elsewhere, address, Some(size)) {
+            self.free_slower(operation, address, size, align);
         }
     }
 

@@ -26,7 +26,7 @@ use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, Mis
 use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
-use crate::front::{COMMON_BYTES, Front};
+use crate::front::{COMMON_BYTES, Elsewhere, Front};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::local::{Lane, Used, local};
@@ -115,8 +115,10 @@ impl Sharing {
     /// Frees the chunk at `address`. Misuse is told as one of `operation`.
     #[inline(always)]
     pub(crate) fn free(&self, lane: Lane, operation: &'static str, address: usize) {
-        if !self.front.free_ready(lane, address) {
-            self.free_slow(operation, address, 0, 0);
+        match self.front.free_ready(lane, address) {
+            Ok(()) => {}
+            Err(Some(elsewhere)) => self.free_elsewhere(elsewhere, operation, address, 0, 0),
+            Err(None) => self.free_slow(operation, address, 0, 0),
         }
     }
 
@@ -129,8 +131,11 @@ impl Sharing {
         address: usize,
         layout: Layout,
     ) {
-        if !self.front.free_ready_sized(lane, address, layout) {
-            self.free_slow(operation, address, layout.size(), layout.align());
+        let (size, align) = (layout.size(), layout.align());
+        match self.front.free_ready_sized(lane, address, layout) {
+            Ok(()) => {}
+            Err(Some(elsewhere)) => self.free_elsewhere(elsewhere, operation, address, size, align),
+            Err(None) => self.free_slow(operation, address, size, align),
         }
     }
 
@@ -342,7 +347,26 @@ impl Sharing {
         }
     }
 
-    /// Frees a chunk that is not at hand, mostly one of another thread's pool; or tells what is
+    /// Frees a chunk of another thread's pool, or an extent, of which it was found where it is; or tells
+    /// what is wrong with it. An `align` of 0 says that the layout is not known.
+    #[inline(never)]
+    pub(crate) fn free_elsewhere(
+        &self,
+        elsewhere: Elsewhere,
+        operation: &'static str,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) {
+        let known = (align != 0).then_some(size);
+        if !self.front.is_aligned(align) {
+            self.free_slow(operation, address, size, align);
+        } else if !self.front.free_elsewhere(elsewhere, address, known) {
+            self.free_slower(operation, address, size, align);
+        }
+    }
+
+    /// Frees a chunk that is not at hand, and of which nothing was found; or tells what is
     /// wrong with it. An `align` of 0 says that the layout is not known.
     #[inline(never)]
     pub(crate) fn free_slow(
