@@ -202,9 +202,7 @@ impl<S: Slot> Heap<S> {
         unsafe { self.cache_like(thread, ptr::null_mut()) }
     }
 
-    /// The same; if it is to be a free one, `wanted` if that is free, or else the one that has been
-    /// warm for the longest: where several threads come and go, that is what the first of them left to the
-    /// first of the next ones.
+    /// The same; if it is to be a free one, `wanted` if that is free, or else the one that was left last.
     ///
     /// # Safety
     ///
@@ -221,8 +219,6 @@ impl<S: Slot> Heap<S> {
             if !own.is_null() {
                 return own;
             }
-            let is_free = wanted.as_ref().is_some_and(ThreadCache::is_free);
-            let wanted = if is_free { wanted } else { self.warm.oldest() };
             let cache = match self.by_thread.take_free(wanted) {
                 Some(free) => {
                     let warm = self.warm.remove(free.as_ptr());

@@ -4,9 +4,8 @@
 //! and begins with all of it. A program that starts a thread for each task would else put hundreds of
 //! chunks back into pools and take them out again, one by one and under the lock, for each of them.
 //!
-//! Who begins with a free takes the cache that the chunk belongs to; who begins with an allocation, the
-//! cache that has been warm for the longest. Where several threads end and as many begin, that is the
-//! first one's for the first, so that chunks they hand down stay chunks of their own.
+//! Who begins with a free takes the cache that the chunk belongs to, so that what threads hand down to
+//! their successors stays their own; who begins with an allocation, the cache that was left last.
 //!
 //! ```text
 //! thread ends ──▶ cache, warm ──▶ next thread
@@ -78,11 +77,6 @@ impl Warm {
     /// Whether a cache is warm.
     pub(crate) fn has(&self, cache: *mut ThreadCache) -> bool {
         self.caches[..self.len].iter().any(|&(warm, _)| warm == cache)
-    }
-
-    /// The one that was left before the others; null if there is none.
-    pub(crate) fn oldest(&self) -> *mut ThreadCache {
-        if self.is_empty() { ptr::null_mut() } else { self.caches[0].0 }
     }
 
     fn pop(&mut self) -> Option<*mut ThreadCache> {
