@@ -137,14 +137,14 @@ impl<S: Slot> Heap<S> {
         waited: bool,
     ) {
         self.decay();
-        let parcel = self.magazines.parcel(self.stride(index));
+        let parcel = self.parcel(index);
         // SAFETY: the shelf is the caller's, and its slots have the room it says. The owner's
         // inbox is changed under the lock.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
             let (slots, len, cap) = (*shelf).foreign();
             if cap < parcel {
-                let new_cap = self.magazines.larger_parcel(cap, self.stride(index));
+                let new_cap = self.magazines.larger(cap, self.stride(index)).min(parcel);
                 let Some(larger) = self.meta().take(foreign_bytes::<S>(new_cap)) else {
                     return self.put_foreign(shelf, index);
                 };
@@ -172,6 +172,12 @@ impl<S: Slot> Heap<S> {
         }
     }
 
+    /// How many chunks of the slab at `index` are sent to another thread at once.
+    fn parcel(&mut self, index: usize) -> u32 {
+        let heap = self.slab(index).heap;
+        self.magazines.parcel(self.stride(index), heap)
+    }
+
     /// Sends the full block of foreign chunks to the inbox of the shelf `theirs`, which they belong to,
     /// and goes on with another one; `false` if that takes no more.
     ///
@@ -179,7 +185,7 @@ impl<S: Slot> Heap<S> {
     ///
     /// As [`refill`](Heap::refill), and both shelves are this arena's, of the slab at `index`.
     unsafe fn send(&mut self, shelf: *mut Shelf<S>, theirs: *mut Shelf<S>, index: usize) -> bool {
-        let parcel = self.magazines.parcel(self.stride(index));
+        let parcel = self.parcel(index);
         // SAFETY: the caller's promise; blocks are taken for what they become.
         unsafe {
             let (Some(mine), Some(post)) = (self.post(shelf, index), self.post(theirs, index))

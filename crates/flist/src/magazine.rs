@@ -41,8 +41,10 @@ const _: () = assert!(PARCEL_BYTES <= MAGAZINE_BYTES);
 /// If there are more threads than this, parcels and steps of pools are smaller in proportion, and no
 /// refill is larger than a parcel: what each of them has of each slab lies idle,
 const FEW_THREADS: usize = 4;
-/// down to so many bytes.
+/// down to so many bytes,
 const LEAST_PARCEL_BYTES: usize = 2 << 10;
+/// but no smaller than makes this part of the slab's memory for all threads.
+const PARCELS_SHARE: usize = 8;
 /// And in chunks: as many as have room in a KiB of bookkeeping.
 const PARCEL_MOST: u32 = ((1024 - foreign_bytes::<Bare>(0)) / size_of::<Bare>()) as u32;
 /// And that may be on its way to one, in chunks.
@@ -249,8 +251,7 @@ impl<S: Slot> Magazine<S> {
 pub(crate) struct MagazineBounds {
     bytes: usize,
     depot_bytes: usize,
-    /// How many times more threads there are than [a few](FEW_THREADS), and 1 if there are fewer.
-    crowd: usize,
+    threads: usize,
 }
 
 impl MagazineBounds {
@@ -260,18 +261,18 @@ impl MagazineBounds {
         MagazineBounds {
             bytes: MAGAZINE_BYTES.min(capacity / MAGAZINE_SHARE),
             depot_bytes: DEPOT_BYTES.min(capacity / DEPOT_SHARE),
-            crowd: 1,
+            threads: 1,
         }
     }
 
     /// Says how many threads there are.
     pub(crate) fn share_among(&mut self, threads: usize) {
-        self.crowd = (threads / FEW_THREADS).max(1);
+        self.threads = threads.max(1);
     }
 
-    /// How many times more threads there are than a few, and 1 if there are fewer.
+    /// How many times more threads there are than [a few](FEW_THREADS), and 1 if there are fewer.
     pub(crate) fn crowd(self) -> usize {
-        self.crowd
+        (self.threads / FEW_THREADS).max(1)
     }
 
     /// What one thread may hold back of an arena however small its heap, in bytes.
@@ -290,21 +291,27 @@ impl MagazineBounds {
         if cap == 0 { MAGAZINE_FIRST.min(most) } else { (cap * 2).min(most) }
     }
 
-    /// How many chunks of `stride` bytes an empty magazine with room for `cap` gets from the pools.
-    pub(crate) fn refill(self, cap: u32, stride: usize) -> u32 {
-        let most = if self.crowd > 1 { self.parcel(stride) } else { u32::MAX };
+    /// How many chunks of `stride` bytes an empty magazine with room for `cap` gets from the pools of a
+    /// slab that has `heap` bytes.
+    pub(crate) fn refill(self, cap: u32, stride: usize, heap: usize) -> u32 {
+        let most = if self.crowd() > 1 { self.parcel(stride, heap) } else { u32::MAX };
         (cap / 2).min(most).max(1)
     }
 
-    /// How many chunks of `stride` bytes are sent to another thread at once.
-    pub(crate) fn parcel(self, stride: usize) -> u32 {
-        let bytes = (PARCEL_BYTES / self.crowd).max(LEAST_PARCEL_BYTES).min(self.bytes);
-        ((bytes / stride) as u32).clamp(MAGAZINE_LEAST, PARCEL_MOST)
+    /// How many chunks of `stride` bytes are sent to another thread at once, of a slab that has `heap`
+    /// bytes.
+    pub(crate) fn parcel(self, stride: usize, heap: usize) -> u32 {
+        let share = (PARCEL_BYTES / self.crowd()).max(heap / PARCELS_SHARE / self.threads);
+        self.parcel_of(share.clamp(LEAST_PARCEL_BYTES, PARCEL_BYTES), stride)
     }
 
-    /// The room for chunks of a parcel, where `cap` slots are too few.
-    pub(crate) fn larger_parcel(self, cap: u32, stride: usize) -> u32 {
-        self.larger(cap, stride).min(self.parcel(stride))
+    /// The most that it may be.
+    pub(crate) fn largest_parcel(self, stride: usize) -> u32 {
+        self.parcel_of(PARCEL_BYTES, stride)
+    }
+
+    fn parcel_of(self, bytes: usize, stride: usize) -> u32 {
+        ((bytes.min(self.bytes) / stride) as u32).clamp(MAGAZINE_LEAST, PARCEL_MOST)
     }
 
     /// A thread to which so many chunks of `stride` bytes are on their way gets no more: as many bytes as

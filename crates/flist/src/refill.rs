@@ -83,7 +83,8 @@ impl<S: Slot> Heap<S> {
                 return Err(self.refused(size_of::<S>()));
             }
             debug_assert!((*magazine).len() == 0);
-            let wanted = self.magazines.refill((*magazine).cap(), self.stride(index));
+            let heap = self.slab(index).heap;
+            let wanted = self.magazines.refill((*magazine).cap(), self.stride(index), heap);
             let got = self.take_chunks(cache, index, (*magazine).slots(), wanted)?;
             (*magazine).set_len(got);
             let most = (*magazine).cap();
@@ -354,7 +355,7 @@ impl<S: Slot> Heap<S> {
     ///
     /// As [`refill`](Heap::refill).
     unsafe fn receive(&mut self, cache: *mut ThreadCache, index: usize) -> bool {
-        let count = self.magazines.parcel(self.stride(index));
+        let count = self.magazines.largest_parcel(self.stride(index));
         // SAFETY: shelf and magazine are the caller's.
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
