@@ -139,16 +139,17 @@ impl Index {
     unsafe fn take_free(&mut self, wanted: *mut ThreadCache) -> Option<NonNull<ThreadCache>> {
         // SAFETY: the caller's promise.
         unsafe {
-            let wanted = wanted.as_ref().filter(|cache| cache.is_free());
-            let cache = wanted.or(self.free.as_ref())?;
-            match cache.before.as_mut() {
-                Some(before) => before.peer = cache.peer,
-                None => self.free = cache.peer,
+            let is_free = !wanted.is_null() && (*wanted).is_free();
+            let cache = NonNull::new(if is_free { wanted } else { self.free })?;
+            let (before, behind) = ((*cache.as_ptr()).before, (*cache.as_ptr()).peer);
+            match before.is_null() {
+                true => self.free = behind,
+                false => (*before).peer = behind,
             }
-            if let Some(behind) = cache.peer.as_mut() {
-                behind.before = cache.before;
+            if !behind.is_null() {
+                (*behind).before = before;
             }
-            Some(NonNull::from(cache))
+            Some(cache)
         }
     }
 
@@ -186,8 +187,8 @@ impl Index {
             (*cache).thread.store(FREE_CACHE, Relaxed);
             (*cache).peer = self.free;
             (*cache).before = ptr::null_mut();
-            if let Some(behind) = self.free.as_mut() {
-                behind.before = cache;
+            if !self.free.is_null() {
+                (*self.free).before = cache;
             }
         }
         self.free = cache;

@@ -65,7 +65,7 @@ pub(crate) struct Magazine<S> {
     base: AtomicPtr<S>,
     limit: AtomicPtr<S>,
     /// The smallest request that the slab serves, in bytes, and how many sizes it
-    /// serves: for a sized free. None as long as there is no room, or if they are too
+    /// serves: for a sized free. None as long as the shelf has had no chunk, or if they are too
     /// many. On a shelf for extents, OS pages of the one that was freed last, and whether as many
     /// were asked for since.
     least: Cell<u32>,
