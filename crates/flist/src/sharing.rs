@@ -17,6 +17,8 @@
 //! What needs no lock is in `front`, `behind` and `post`; here is the rest. Every slow path begins anew: it
 //! knows nothing of why the fast path did not serve.
 
+mod freeing;
+
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -26,12 +28,12 @@ use mallocer_core::{AllocError, Budget, Config, ConfigError, Ladder, Misuse, Mis
 use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{Kind, Tag};
 use crate::flist::next_id;
-use crate::front::{COMMON_BYTES, Elsewhere, Front};
+use crate::front::{COMMON_BYTES, Front};
 use crate::heap::{Heap, Route};
 use crate::leaving::Leaving;
 use crate::local::{Lane, Used, local};
 use crate::lock::{Guard, Lock};
-use crate::mark::{MARK_BYTES, clear_mark, has_mark, set_mark};
+use crate::mark::{MARK_BYTES, clear_mark, has_mark};
 use crate::misuse;
 use crate::os;
 use crate::place::{Found, Place};
@@ -109,33 +111,6 @@ impl Sharing {
         match cache.and_then(|cache| self.front.alloc(cache, layout)) {
             Some(chunk) => Ok(zero_if(true, chunk)),
             None => self.alloc_slow(layout, true),
-        }
-    }
-
-    /// Frees the chunk at `address`. Misuse is told as one of `operation`.
-    #[inline(always)]
-    pub(crate) fn free(&self, lane: Lane, operation: &'static str, address: usize) {
-        match self.front.free_ready(lane, address) {
-            Ok(()) => {}
-            Err(Some(elsewhere)) => self.free_elsewhere(elsewhere, operation, address, 0, 0),
-            Err(None) => self.free_slow(operation, address, 0, 0),
-        }
-    }
-
-    /// The same, of a chunk that must have been allocated for `layout`.
-    #[inline(always)]
-    pub(crate) fn free_sized(
-        &self,
-        lane: Lane,
-        operation: &'static str,
-        address: usize,
-        layout: Layout,
-    ) {
-        let (size, align) = (layout.size(), layout.align());
-        match self.front.free_ready_sized(lane, address, layout) {
-            Ok(()) => {}
-            Err(Some(elsewhere)) => self.free_elsewhere(elsewhere, operation, address, size, align),
-            Err(None) => self.free_slow(operation, address, size, align),
         }
     }
 
@@ -345,139 +320,6 @@ impl Sharing {
             }
             self.front.finder.place.find(Tag::new(tag.owner(), Kind::Exact), address).ok_or(false)
         }
-    }
-
-    /// Frees a chunk of another thread's pool, or an extent, of which it was found where it is; or tells
-    /// what is wrong with it. An `align` of 0 says that the layout is not known.
-    #[inline(never)]
-    pub(crate) fn free_elsewhere(
-        &self,
-        elsewhere: Elsewhere,
-        operation: &'static str,
-        address: usize,
-        size: usize,
-        align: usize,
-    ) {
-        let known = (align != 0).then_some(size);
-        if !self.front.is_aligned(align) {
-            self.free_slow(operation, address, size, align);
-        } else if !self.front.free_elsewhere(elsewhere, address, known) {
-            self.free_slower(operation, address, size, align);
-        }
-    }
-
-    /// Frees a chunk that is not at hand, and of which nothing was found; or tells what is
-    /// wrong with it. An `align` of 0 says that the layout is not known.
-    #[inline(never)]
-    pub(crate) fn free_slow(
-        &self,
-        operation: &'static str,
-        address: usize,
-        size: usize,
-        align: usize,
-    ) {
-        if let Some(cache) = self.front.cache(self.lane)
-            && self.front.free(cache, address, size, align)
-        {
-            return;
-        }
-        self.free_slower(operation, address, size, align);
-    }
-
-    /// The same, once no shelf of the cache at hand, if there is one, has room.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn free_slower(
-        &self,
-        operation: &'static str,
-        address: usize,
-        size: usize,
-        align: usize,
-    ) {
-        let at_hand = self.front.cache(self.lane).is_some();
-        if let Some(cache) = self.front.cache(self.lane)
-            && self.front.send(cache, address)
-            && self.front.free(cache, address, size, align)
-        {
-            return;
-        }
-        let thread = self.thread();
-        if !at_hand
-            && let Some(cache) = self.front.cache(self.lane)
-            && self.front.free(cache, address, size, align)
-        {
-            // The thread had used another arena in between.
-            return;
-        }
-        let mut heap = self.heap.lock();
-        let found = self.find(address);
-        // SAFETY: a live chunk of this arena, as long as the lock is held.
-        let fits = found.is_ok_and(|found| unsafe {
-            align == 0 || misuse::fits(&heap, &*found.descriptor, address, size, align)
-        });
-        let found = match found {
-            Ok(found) if fits => found,
-            other => {
-                let layout = Layout::from_size_align(size, align).ok();
-                let freed = other.err().unwrap_or(false);
-                let misuse = diagnose(&heap, operation, address, layout, freed);
-                drop(heap);
-                (self.tell)(misuse)
-            }
-        };
-        let chunk = Bare(found.chunk);
-        // SAFETY: the chunk is live and this arena's; the cache is this thread's, or used under
-        // the lock.
-        unsafe {
-            let index = (*found.descriptor).slab as usize;
-            // Whoever begins with a free goes on with what the thread had that allocated the chunk: it
-            // probably has more of it.
-            let owner = (*found.descriptor).pool.as_ref().map(|pool| pool.owner);
-            let wanted = owner.unwrap_or(core::ptr::null_mut());
-            let cache = self.cache_like(&mut heap, thread, wanted);
-            if (*found.descriptor).pool.is_null() {
-                let bytes = (*found.descriptor).extent_bytes();
-                if !cache.is_null() {
-                    heap.make_room_to_keep(cache, index, bytes);
-                }
-                if cache.is_null() || !self.front.keep(cache, address, size, align) {
-                    heap.free_extent(found.descriptor);
-                }
-                return self.unlock(heap);
-            }
-            if index < heap.exact || cache.is_null() {
-                heap.put_chunk(chunk, index);
-                return self.unlock(heap);
-            }
-            let shelf = ThreadCache::shelves(cache).at(index);
-            let own = self.front.is_own(found, cache);
-            let owner = (*found.descriptor).shelf();
-            let push = || {
-                if own {
-                    (*shelf).magazine.push(chunk)
-                } else {
-                    (*shelf).push_foreign(chunk, owner)
-                }
-            };
-            // A thread that never had such a chunk for itself needs none at hand: a pure consumer
-            // would hold back some of each slab that all share.
-            let only_frees = index >= heap.common && (*shelf).magazine.cap() == 0;
-            let mut pushed = push();
-            if !pushed && !only_frees {
-                if own {
-                    heap.flush(cache, index);
-                } else {
-                    let waited = heap.waited;
-                    heap.flush_foreign(cache, index, waited);
-                }
-                pushed = push();
-            }
-            set_mark(found.chunk, self.front.finder.key);
-            if !pushed {
-                heap.put_chunk(chunk, index);
-            }
-        }
-        self.unlock(heap);
     }
 
     /// Ends a slow path: unlocks, backs fresh memory with pages, and tells if a chunk was
