@@ -18,7 +18,7 @@ use core::ptr::NonNull;
 
 use crate::cache::ThreadCache;
 use crate::descriptor::Tag;
-use crate::front::{Front, common_distance};
+use crate::front::{Elsewhere, Front, common_distance};
 use crate::heap::{LARGEST_POOLED, aligned_slab};
 use crate::mark::has_mark;
 use crate::place::Found;
@@ -61,12 +61,25 @@ impl Front {
         size: usize,
         align: usize,
     ) -> bool {
+        let Some(descriptor) = self.finder.some_descriptor(address) else { return false };
+        self.free_found(Elsewhere { cache, descriptor }, address, size, align)
+    }
+
+    /// The same, of a chunk in the run that was found.
+    #[inline(always)]
+    pub(crate) fn free_found(
+        &self,
+        elsewhere: Elsewhere,
+        address: usize,
+        size: usize,
+        align: usize,
+    ) -> bool {
         if self.is_aligned(align) {
             let known = (align != 0).then_some(size);
-            return self.free_near(cache, address, known);
+            return self.free_elsewhere(elsewhere, address, known);
         }
         // SAFETY: the cache is this thread's.
-        unsafe { self.keep(cache, address, size, align) }
+        unsafe { self.keep(elsewhere.cache, address, size, align) }
     }
 
     /// Sends the foreign chunks of this cache, of the slab that the chunk at `address` is of, to the

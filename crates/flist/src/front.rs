@@ -208,8 +208,8 @@ pub(crate) fn common_distance(shelf: *mut ()) -> Option<usize> {
 /// cache; nothing else is known of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Elsewhere {
-    cache: *mut ThreadCache,
-    descriptor: *mut Descriptor,
+    pub(crate) cache: *mut ThreadCache,
+    pub(crate) descriptor: *mut Descriptor,
 }
 
 /// A live chunk, and the shelf of this thread that it goes to when it is freed.

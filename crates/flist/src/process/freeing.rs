@@ -24,10 +24,10 @@ impl<const SOLE: bool> Process<SOLE> {
     #[inline(always)]
     pub unsafe fn free(&'static self, operation: &'static str, chunk: *mut u8) {
         // SAFETY: passed on.
-        unsafe {
-            if !self.free_at_hand(chunk) {
-                self.free_slow(operation, chunk.addr(), 0, 0);
-            }
+        match unsafe { self.free_here(chunk) } {
+            Ok(()) => {}
+            Err(Some(elsewhere)) => self.free_found(elsewhere, operation, chunk.addr(), 0, 0),
+            Err(None) => self.free_slow(operation, chunk.addr(), 0, 0),
         }
     }
 
@@ -108,7 +108,7 @@ impl<const SOLE: bool> Process<SOLE> {
     }
 
     /// Frees a chunk of another thread's pool, or an extent, of which it was found where it is; or tells
-    /// what is wrong with it.
+    /// what is wrong with it. An `align` of 0 says that the layout is not known.
     #[inline(never)]
     fn free_found(
         &'static self,
@@ -120,9 +120,7 @@ impl<const SOLE: bool> Process<SOLE> {
     ) {
         // SAFETY: only a heap that was made finds where a chunk is.
         let front = &unsafe { self.heap.get_unchecked() }.front;
-        if !front.is_aligned(align) {
-            self.free_slow(operation, address, size, align);
-        } else if !front.free_elsewhere(elsewhere, address, Some(size)) {
+        if !front.free_found(elsewhere, address, size, align) {
             self.free_slower(operation, address, size, align);
         }
     }

@@ -55,10 +55,7 @@ impl Sharing {
         size: usize,
         align: usize,
     ) {
-        let known = (align != 0).then_some(size);
-        if !self.front.is_aligned(align) {
-            self.free_slow(operation, address, size, align);
-        } else if !self.front.free_elsewhere(elsewhere, address, known) {
+        if !self.front.free_found(elsewhere, address, size, align) {
             self.free_slower(operation, address, size, align);
         }
     }
