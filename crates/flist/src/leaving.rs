@@ -32,8 +32,8 @@ pub(crate) enum Leaving {
     System,
 }
 
-/// A cache is scavenged when the heap has grown by this part of it,
-const SCAVENGE_SHARE: usize = 16;
+/// A cache is scavenged when what the heap uses has grown by this part of it,
+const SCAVENGE_SHARE: usize = 4;
 /// and by this many bytes.
 const SCAVENGE_LEAST: usize = 256 << 10;
 
@@ -196,11 +196,13 @@ impl<S: Slot> Heap<S> {
     }
 
     /// Makes what this cache holds, and does not need perhaps, memory for any slab, before
-    /// more is taken from the process: if the heap has grown enough since the cache last did.
+    /// more is taken: if the heap uses enough more than it did when the cache was last scavenged, or
+    /// at any time since that somebody asked.
     ///
-    /// A program that goes from one kind of work to the next leaves magazines and depots of
-    /// its old sizes full. That it may not be done with them costs a refill then, and the heap
-    /// must grow by a sixteenth before it can cost another.
+    /// A program that goes from one kind of work to the next leaves magazines, depots and pools of
+    /// its old sizes. That it may not be done with them costs a refill then, and what is used must grow
+    /// by a fourth before it can cost another. What is retained is not used: a program that comes back to
+    /// its old sizes again and again, and needs no more than it did, would else be left with all of them.
     ///
     /// # Safety
     ///
@@ -208,15 +210,25 @@ impl<S: Slot> Heap<S> {
     pub(crate) unsafe fn scavenge(&mut self, cache: *mut ThreadCache) {
         // SAFETY: the caller's promise.
         unsafe {
-            let enough = (self.heap / SCAVENGE_SHARE).max(SCAVENGE_LEAST);
-            if cache.is_null() || self.heap < (*cache).scavenged_at.saturating_add(enough) {
+            if cache.is_null() {
                 return;
             }
-            (*cache).scavenged_at = self.heap;
+            let used = self.used();
+            let before = (*cache).scavenged_at.min(used);
+            (*cache).scavenged_at = before;
+            if used - before < (self.heap / SCAVENGE_SHARE).max(SCAVENGE_LEAST) {
+                return;
+            }
             self.drain(cache);
             self.drain_warm();
+            self.retire_empty(Leaving::Retained, RUN);
+            (*cache).scavenged_at = self.used();
         }
-        self.retire_empty(Leaving::Retained, RUN);
+    }
+
+    /// Bytes that are charged and not retained.
+    pub(crate) fn used(&self) -> usize {
+        self.heap - self.retained.runs() * RUN
     }
 
     /// Gives back to the system what is retained beyond a fourth of the heap: called when an
