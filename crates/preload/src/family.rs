@@ -26,7 +26,7 @@ extern "C" fn malloc(size: size_t) -> *mut c_void {
 }
 
 #[inline(never)]
-extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
+pub(crate) extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
     match HEAP.alloc_near(size) {
         Some(chunk) => chunk.cast().as_ptr(),
         None => malloc_slower(size),
@@ -35,7 +35,7 @@ extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
 
 #[cold]
 #[inline(never)]
-extern "C" fn malloc_slower(size: size_t) -> *mut c_void {
+pub(crate) extern "C" fn malloc_slower(size: size_t) -> *mut c_void {
     match layout(size, ALIGN).and_then(|layout| HEAP.alloc_beyond(layout)) {
         Some(chunk) => chunk.cast().as_ptr(),
         None => fail(ENOMEM),

@@ -9,7 +9,7 @@
 //! | `heap` | the one heap, opened by whatever comes first |
 //! | `family` | `malloc`, `calloc`, `realloc`, `free` and their variants |
 //! | `aligned` | `posix_memalign`, `aligned_alloc` and older names |
-//! | `operators` | the deletes of C++ that know a size or an alignment |
+//! | `new`, `operators` | `operator new`; the deletes of C++ that know a size or an alignment |
 //! | `inspect` | `mallinfo2`, `malloc_stats`, `malloc_trim` and the like |
 //! | `statistics` | what the heap has seen, for programs that ask for it |
 //! | `start` | what happens once: options, clusters, and the report at exit |
@@ -40,6 +40,8 @@ mod family;
 mod foreign;
 mod heap;
 mod inspect;
+#[cfg(target_arch = "x86_64")]
+mod new;
 mod operators;
 mod options;
 mod output;

@@ -1,8 +1,6 @@
 //! The deletes of C++, which may know a size or an alignment.
 //!
-//! `operator new` is left to the C++ library: it calls `malloc`, runs the new-handler and
-//! throws, so nothing of C++ has to be known here. But its deletes throw the size away,
-//! which is worth a check and a look-up; so they are here.
+//! The C++ library's own throw the size away, which is worth a check and a look-up; so they are here.
 //!
 //! The standard has the deletes call each other, down to `operator delete(void*)`, and a
 //! program may replace any of them and rely on that. A definition in the program is found
@@ -214,7 +212,7 @@ unsafe fn free_aligned(operation: &'static str, chunk: *mut c_void, size: size_t
 }
 
 /// Which definition of a symbol the loader has chosen.
-struct Chosen {
+pub(crate) struct Chosen {
     name: &'static CStr,
     /// [`UNKNOWN`](Self::UNKNOWN), [`HERE`](Self::HERE), or the address of one elsewhere.
     address: AtomicUsize,
@@ -224,19 +222,19 @@ impl Chosen {
     const UNKNOWN: usize = 0;
     const HERE: usize = 1;
 
-    const fn new(name: &'static CStr) -> Chosen {
+    pub(crate) const fn new(name: &'static CStr) -> Chosen {
         Chosen { name, address: AtomicUsize::new(Self::UNKNOWN) }
     }
 
     /// Whether the definition is known to be the one in here.
     #[inline(always)]
-    fn is_here(&self) -> bool {
+    pub(crate) fn is_here(&self) -> bool {
         self.address.load(Relaxed) == Self::HERE
     }
 
     /// The definition, if it is not the one in here.
     #[inline(always)]
-    fn elsewhere(&self) -> Option<*const c_void> {
+    pub(crate) fn elsewhere(&self) -> Option<*const c_void> {
         match self.address.load(Relaxed) {
             Self::HERE => None,
             _ => self.look(),

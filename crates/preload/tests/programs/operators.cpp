@@ -63,6 +63,13 @@ int main(int count, char **) {
         thrown = true;
     }
     CHECK(thrown && handled == 3);
+    thrown = false;
+    try {
+        ::operator new[](opaque(SIZE_MAX / 4));
+    } catch (const std::bad_alloc &) {
+        thrown = true;
+    }
+    CHECK(thrown);
     CHECK(::operator new(opaque(SIZE_MAX / 4), std::nothrow) == nullptr);
     if (count > 1) {
         // A wrong size is misuse.
