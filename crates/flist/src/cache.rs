@@ -67,8 +67,10 @@ pub(crate) struct ThreadCache {
     before: *mut ThreadCache,
     /// Bytes of chunks that it may hold back beyond its magazines.
     pub(crate) held_back: usize,
-    /// The least that the heap used since it was last scavenged, or else since it got its thread.
-    pub(crate) scavenged_at: usize,
+    /// Bytes of the heap when it was last scavenged, or else when it got its thread,
+    pub(crate) heap_then: usize,
+    /// and the least that the heap used since.
+    pub(crate) used_then: usize,
     /// What a hardened heap keeps back of this thread's; null before there is any.
     pub(crate) kept_back: *mut Shard,
 }
@@ -237,7 +239,8 @@ impl<S: Slot> Heap<S> {
                     None => return ptr::null_mut(),
                 },
             };
-            (*cache).scavenged_at = self.used();
+            (*cache).heap_then = self.heap;
+            (*cache).used_then = self.used();
             self.by_thread.put(cache, thread);
             self.magazines.share_among(self.by_thread.threads);
             cache

@@ -97,7 +97,7 @@ impl<S: Slot> Heap<S> {
         // SAFETY: the retained store is this arena's; passed on.
         let retained = unsafe {
             self.retained.take(table, runs, align_runs, origin).or_else(|| {
-                self.scavenge(cache);
+                self.scavenge_for_extent(cache);
                 self.retained.take(table, runs, align_runs, origin)
             })
         };

@@ -32,8 +32,10 @@ pub(crate) enum Leaving {
     System,
 }
 
-/// A cache is scavenged when what the heap uses has grown by this part of it,
+/// A cache is scavenged for a pool when what the heap uses has grown by this part of it,
 const SCAVENGE_SHARE: usize = 4;
+/// for an extent when the heap itself has grown by this part;
+const SCAVENGE_SHARE_EXTENT: usize = 16;
 /// and by this many bytes.
 const SCAVENGE_LEAST: usize = 256 << 10;
 
@@ -196,7 +198,7 @@ impl<S: Slot> Heap<S> {
     }
 
     /// Makes what this cache holds, and does not need perhaps, memory for any slab, before
-    /// more is taken: if the heap uses enough more than it did when the cache was last scavenged, or
+    /// a pool takes more: if the heap uses enough more than it did when the cache was last scavenged, or
     /// at any time since that somebody asked.
     ///
     /// A program that goes from one kind of work to the next leaves magazines, depots and pools of
@@ -208,21 +210,49 @@ impl<S: Slot> Heap<S> {
     ///
     /// The arena is attached, and the cache is the caller's own, or null.
     pub(crate) unsafe fn scavenge(&mut self, cache: *mut ThreadCache) {
+        if cache.is_null() {
+            return;
+        }
         // SAFETY: the caller's promise.
         unsafe {
-            if cache.is_null() {
-                return;
-            }
             let used = self.used();
-            let before = (*cache).scavenged_at.min(used);
-            (*cache).scavenged_at = before;
-            if used - before < (self.heap / SCAVENGE_SHARE).max(SCAVENGE_LEAST) {
-                return;
+            let before = (*cache).used_then.min(used);
+            (*cache).used_then = before;
+            if used - before >= (self.heap / SCAVENGE_SHARE).max(SCAVENGE_LEAST) {
+                self.empty(cache);
             }
+        }
+    }
+
+    /// The same before an extent takes memory: if the heap itself has grown. What is used goes up and down
+    /// by a buffer that comes and goes.
+    ///
+    /// # Safety
+    ///
+    /// As [`scavenge`](Heap::scavenge).
+    pub(crate) unsafe fn scavenge_for_extent(&mut self, cache: *mut ThreadCache) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let enough = (self.heap / SCAVENGE_SHARE_EXTENT).max(SCAVENGE_LEAST);
+            if !cache.is_null() && self.heap >= (*cache).heap_then.saturating_add(enough) {
+                self.empty(cache);
+            }
+        }
+    }
+
+    /// Puts all that a cache holds back into the pools, and dissolves those that are empty then.
+    ///
+    /// # Safety
+    ///
+    /// The arena is attached, and the cache is the caller's own.
+    unsafe fn empty(&mut self, cache: *mut ThreadCache) {
+        // SAFETY: passed on.
+        unsafe {
+            (*cache).heap_then = self.heap;
             self.drain(cache);
             self.drain_warm();
             self.retire_empty(Leaving::Retained, RUN);
-            (*cache).scavenged_at = self.used();
+            (*cache).used_then = self.used();
         }
     }
 
