@@ -52,7 +52,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let shelf = ThreadCache::shelves::<S>(cache).at(index);
             let magazine = &raw mut (*shelf).magazine;
-            if self.grow_magazine(cache, index) {
+            if self.let_magazine_grow(cache, index) {
                 return;
             }
             self.grow_depot(cache, index);

@@ -45,6 +45,9 @@ const FEW_THREADS: usize = 4;
 const LEAST_PARCEL_BYTES: usize = 2 << 10;
 /// but no smaller than makes this part of the slab's memory for all threads.
 const PARCELS_SHARE: usize = 8;
+/// Then the magazines of all threads together have room for so many bytes of chunks, but for those that
+/// are as small as they come.
+const CROWD_BYTES: usize = 16 << 20;
 /// And in chunks: as many as have room in a KiB of bookkeeping.
 const PARCEL_MOST: u32 = ((1024 - foreign_bytes::<Bare>(0)) / size_of::<Bare>()) as u32;
 /// And that may be on its way to one, in chunks.
@@ -273,6 +276,12 @@ impl MagazineBounds {
     /// How many times more threads there are than [a few](FEW_THREADS), and 1 if there are fewer.
     pub(crate) fn crowd(self) -> usize {
         (self.threads / FEW_THREADS).max(1)
+    }
+
+    /// The bytes of chunks that all magazines of one thread may have room for; `None` if there are few
+    /// threads.
+    pub(crate) fn room(self) -> Option<usize> {
+        (self.crowd() > 1).then(|| CROWD_BYTES / self.threads)
     }
 
     /// What one thread may hold back of an arena however small its heap, in bytes.

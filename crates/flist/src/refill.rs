@@ -78,7 +78,7 @@ impl<S: Slot> Heap<S> {
                 return Ok(());
             }
             let magazine = &raw mut (*shelf).magazine;
-            self.grow_magazine(cache, index);
+            self.let_magazine_grow(cache, index);
             if (*magazine).cap() == 0 {
                 return Err(self.refused(size_of::<S>()));
             }
@@ -371,7 +371,46 @@ impl<S: Slot> Heap<S> {
         }
     }
 
-    /// Gives a magazine more room, up to its limit.
+    /// Gives a magazine more room, up to its limit, if it has none, or the magazines of the cache
+    /// together have not as much as they may.
+    ///
+    /// # Safety
+    ///
+    /// As [`refill`](Heap::refill).
+    pub(crate) unsafe fn let_magazine_grow(
+        &mut self,
+        cache: *mut ThreadCache,
+        index: usize,
+    ) -> bool {
+        // SAFETY: passed on.
+        unsafe {
+            let cap = (*ThreadCache::shelves::<S>(cache).magazine(index)).cap();
+            if let Some(most) = self.magazines.room()
+                && cap > 0
+            {
+                let more = self.magazines.larger(cap, self.stride(index)) - cap;
+                if self.magazine_room(cache) + more as usize * self.stride(index) > most {
+                    return false;
+                }
+            }
+            self.grow_magazine(cache, index)
+        }
+    }
+
+    /// For how many bytes of chunks the magazines of a cache have room.
+    ///
+    /// # Safety
+    ///
+    /// The cache is this arena's.
+    pub(crate) unsafe fn magazine_room(&self, cache: *mut ThreadCache) -> usize {
+        let shelves = ThreadCache::shelves::<S>(cache);
+        // SAFETY: there is a shelf for each of these slabs.
+        let room =
+            |index| unsafe { (*shelves.magazine(index)).cap() as usize * self.stride(index) };
+        (0..self.pooled).map(room).sum()
+    }
+
+    /// Gives a magazine more room, up to its own limit.
     ///
     /// # Safety
     ///

@@ -303,3 +303,49 @@ fn released_arenas_leave_memory_for_the_next() {
         assert_eq!(heap.info().alloc, 960_000);
     }
 }
+
+#[test]
+fn magazines_of_many_threads_have_little_room() {
+    const THREADS: usize = 40;
+    let rooms = |threads: usize| {
+        let heap = SharedFlist::open(&Config::default()).unwrap();
+        let all = std::sync::Barrier::new(threads);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let burst = |count: usize| {
+                        let layouts =
+                            (1..64).map(|at| Layout::from_size_align(at * 32, 8).unwrap());
+                        let chunks: Vec<_> = layouts
+                            .flat_map(|layout| core::iter::repeat_n(layout, count))
+                            .map(|layout| heap.try_alloc(layout).unwrap())
+                            .collect();
+                        // SAFETY: allocated above, and freed once.
+                        chunks.into_iter().for_each(|chunk| unsafe { heap.free(chunk.cast()) });
+                    };
+                    burst(1);
+                    all.wait();
+                    burst(200);
+                    all.wait();
+                });
+            }
+        });
+        heap.check_invariants();
+        let locked = heap.sharing().heap.lock();
+        let (mut rooms, mut cache) = (Vec::new(), locked.caches);
+        while !cache.is_null() {
+            // SAFETY: the list holds the arena's caches, and no thread is left.
+            unsafe {
+                rooms.push(locked.magazine_room(cache));
+                cache = (*cache).next;
+            }
+        }
+        rooms
+    };
+    // A magazine that is as small as it comes has room for sixteen chunks.
+    let first: usize = (1..64).map(|at| at * 36 * 16).sum();
+    let many = rooms(THREADS);
+    assert_eq!(many.len(), THREADS);
+    assert!(many.iter().all(|&room| room <= first + (16 << 20) / THREADS), "{many:?}");
+    assert!(rooms(2).iter().all(|&room| room > 2 << 20), "two may have more");
+}
