@@ -503,19 +503,21 @@ impl Front {
         }
     }
 
-    /// Whether the chunk at `address` is live, of a pool of this arena's whose chunks have magazines,
-    /// and of the slab that serves `size` bytes.
+    /// How long the chunk at `address` is, and whether it is of the slab that serves `size` bytes; `None` if
+    /// it is not live, or not of a pool of this arena's whose chunks have magazines.
     #[inline(always)]
-    pub(crate) fn stays(&self, address: usize, size: usize) -> bool {
+    pub(crate) fn look(&self, address: usize, size: usize) -> Option<(usize, bool)> {
         let finder = &self.finder;
         // SAFETY: as in `free_near`: the descriptor is that of a pool of this arena, and the chunk is
         // live, if the program is right, so that nobody dissolves it.
         unsafe {
-            let Some(descriptor) = finder.some_descriptor(address) else { return false };
-            (*descriptor).tag().as_number() == finder.tag()
-                && !(*descriptor).shelf().is_null()
-                && self.first_at_least(size) == (*descriptor).slab as usize
-                && finder.live_chunk(descriptor, address).is_some()
+            let descriptor = finder.some_descriptor(address)?;
+            if (*descriptor).tag().as_number() != finder.tag() || (*descriptor).shelf().is_null() {
+                return None;
+            }
+            let same = self.first_at_least(size) == (*descriptor).slab as usize;
+            finder.live_chunk(descriptor, address)?;
+            Some(((*descriptor).chunk_len(), same))
         }
     }
 

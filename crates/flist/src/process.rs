@@ -344,15 +344,15 @@ impl<const SOLE: bool> Process<SOLE> {
         }
     }
 
-    /// Whether a chunk can stay where it is if it is to hold `size` bytes, as far as a few instructions
-    /// tell. Who gets `false` asks [`realloc`](Process::realloc).
+    /// How many bytes a chunk has, and whether it can stay where it is if it is to hold `size`, as far as a
+    /// few instructions tell. Who gets `None` asks [`realloc`](Process::realloc).
     ///
     /// # Safety
     ///
     /// As [`realloc`](Process::realloc).
     #[inline(always)]
-    pub unsafe fn stays(&'static self, chunk: *mut u8, size: usize) -> bool {
-        self.fast().is_some_and(|(front, _)| front.stays(chunk.addr(), size))
+    pub unsafe fn look(&'static self, chunk: *mut u8, size: usize) -> Option<(usize, bool)> {
+        self.fast().and_then(|(front, _)| front.look(chunk.addr(), size))
     }
 
     /// The bytes of a chunk that the caller may use.

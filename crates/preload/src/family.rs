@@ -177,10 +177,28 @@ pub(crate) unsafe fn free_known(
 unsafe extern "C" fn realloc(chunk: *mut c_void, size: size_t) -> *mut c_void {
     // SAFETY: passed on. Null is no chunk.
     unsafe {
-        if size > 0 && HEAP.stays(chunk.cast(), size) {
-            return chunk;
+        match (size > 0).then(|| HEAP.look(chunk.cast(), size)).flatten() {
+            Some((_, true)) => chunk,
+            Some((len, false)) => realloc_near(chunk, size, len),
+            None => realloc_slow(chunk, size),
         }
-        realloc_slow(chunk, size)
+    }
+}
+
+/// Moves a live chunk of `len` bytes to one at hand, if there is one.
+///
+/// # Safety
+///
+/// As [`realloc`].
+#[inline(never)]
+unsafe fn realloc_near(chunk: *mut c_void, size: size_t, len: size_t) -> *mut c_void {
+    // SAFETY: passed on. Two live chunks do not overlap, and both have as many bytes.
+    unsafe {
+        let Some(new) = HEAP.alloc_at_hand(size) else { return realloc_slow(chunk, size) };
+        let new = new.cast::<c_void>().as_ptr();
+        new.copy_from_nonoverlapping(chunk, len.min(size));
+        free(chunk);
+        new
     }
 }
 
