@@ -299,6 +299,9 @@ impl<S: Slot> Heap<S> {
     /// moving its pages and not its bytes; `None` if that is not worth it or not possible.
     /// The old one is gone then.
     ///
+    /// It is worth it into fresh memory. Pages that are moved into memory which has its own make the system drop
+    /// those, and whoever needs as many next has them made anew, one by one, which takes longer than a copy.
+    ///
     /// # Safety
     ///
     /// `descriptor` is that of one of this arena's extents, and the cache is the caller's
@@ -322,7 +325,8 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let extent = self.take_extent(cache, size, align).ok()?;
             // Whole runs, so that nothing is left in the old ones.
-            if !os::remap(from, runs * RUN, extent.start.as_ptr()) {
+            let fresh = extent.zero;
+            if !fresh || !os::remap(from, runs * RUN, extent.start.as_ptr()) {
                 let run = reservation.run_of(extent.start.addr().get())?;
                 self.free_extent(self.descriptor(run));
                 return None;

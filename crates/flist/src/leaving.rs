@@ -41,8 +41,8 @@ const SCAVENGE_LEAST: usize = 256 << 10;
 
 /// The part of the heap that may be retained while extents take fresh memory,
 const RETAINED_SHARE: usize = 4;
-/// and more of it, up to this part, the more was given back so.
-const MOST_RETAINED_SHARE: usize = 2;
+/// and more of it, up to this part, which is all of it, the more was given back so.
+const MOST_RETAINED_SHARE: usize = 1;
 
 impl<S: Slot> Heap<S> {
     /// Dissolves a pool of which every chunk is free.
@@ -266,7 +266,8 @@ impl<S: Slot> Heap<S> {
     /// in an arena with a decay time: in others memory stays.
     ///
     /// A program may come to need just what was given back, again and again. So once that was a fourth of
-    /// what the heap has, a third may be retained, and once it was half of it, half.
+    /// what the heap has, a third may be retained, once it was half of it, half, and from three fourths
+    /// on, all, until decay has given back what nobody needs.
     pub(crate) fn trim_retained(&mut self) {
         let again = RETAINED_SHARE * self.trimmed / self.heap.max(1);
         let share = RETAINED_SHARE.saturating_sub(again).max(MOST_RETAINED_SHARE);
