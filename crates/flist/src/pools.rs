@@ -35,6 +35,10 @@ pub(crate) const LARGE_CHUNK: usize = 4096;
 /// And takes this many runs at most: 4 MiB.
 pub(crate) const MOST_RUNS: usize = (4 << 20) / RUN;
 
+/// Of a heap that gives memory back, it has room for this many chunks at most, or is a run: a chunk that
+/// stays keeps all of its pool from other slabs, and from the system.
+const LEAVING_CHUNKS: usize = 32;
+
 /// Nor more than room for this many times what its slab has by then; of large chunks, for a
 /// fourth of it.
 const POOL_SHARE: usize = 4;
@@ -110,7 +114,8 @@ impl<S: Slot> Heap<S> {
             (LEAST_CHUNKS.min(self.max_chunks), slab_heap * POOL_SHARE)
         };
         let least = (chunks * stride).div_ceil(RUN);
-        let most = (self.max_chunks * stride / RUN).clamp(least, MOST_RUNS);
+        let leaving = if self.decay.is_some() { LEAVING_CHUNKS } else { usize::MAX };
+        let most = (self.max_chunks.min(leaving) * stride / RUN).clamp(least, MOST_RUNS);
         // A pool costs a descriptor for each run, and room for the states of all of its chunks:
         // where pools come and go and the slab does not grow, larger ones would cost more than
         // they hold.
