@@ -90,6 +90,8 @@ pub(crate) struct Heap<S> {
     pub(crate) seen: Seen,
     /// Not 0 if chunks are to be handed out in random order: where its numbers are.
     pub(crate) disorder: u64,
+    /// What marks are made with: see `mark`. 0 in an arena for one thread, which has none.
+    pub(crate) key: u64,
     /// The state byte of a chunk that is out of its pool, but not known to be live: the
     /// one-thread arena tells chunks in magazines from live ones by it, the shared arena
     /// does not (see `sharing`).
@@ -191,6 +193,7 @@ impl<S: Slot> Heap<S> {
             runs: 0,
             seen: Seen::default(),
             disorder: 0,
+            key: 0,
             out_state,
             unbacked: None,
             twice: None,

@@ -173,6 +173,10 @@ impl<S: Slot> Heap<S> {
         }
         self.retire_empty(leaving, 0);
         self.give_up_retained(leaving, self.kept_runs);
+        if leaving == Leaving::System {
+            // SAFETY: attached.
+            unsafe { self.give_up_holes(false) };
+        }
         before - self.heap
     }
 
@@ -322,6 +326,8 @@ impl<S: Slot> Heap<S> {
         if retained && is_over(self.retained_since_ms) {
             self.retained_since_ms = now;
             self.give_up_idle();
+            // SAFETY: what retains memory is attached.
+            unsafe { self.give_up_holes(true) };
         } else if retained {
             self.give_up_excess(now);
         }

@@ -18,7 +18,7 @@
 //! | `foreign`, `post` | chunks that are other threads'; how they get there |
 //! | `heap`, `extent`, `kept`, `huge` | one arena's pools and large chunks, on its budget; those at hand; huge pages |
 //! | `refill`, `flush` | chunks between shelves and pools |
-//! | `leaving`, `excess` | memory that is given back; so much of it that it does not wait |
+//! | `leaving`, `excess`, `holes` | memory that is given back; so much of it that it does not wait; parts of pools |
 //! | `statistics` | what a heap has seen, and what it is made of |
 //! | `clusters` | chunks that are ready before they are asked for |
 //! | `place`, `misuse` | from an address to its chunk; what was wrong with a pointer |
@@ -60,6 +60,7 @@ mod front;
 mod global;
 mod hardened;
 mod heap;
+mod holes;
 mod huge;
 mod kept;
 mod leaving;

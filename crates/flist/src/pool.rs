@@ -151,6 +151,10 @@ pub(crate) struct Pool {
     pub(crate) listed: bool,
     /// Whether its memory was never touched before.
     pub(crate) fresh: bool,
+    /// How many chunks were free when OS pages of theirs were given back the last time; 0 if none ever were.
+    pub(crate) holes: u32,
+    /// How many were when that was last thought of.
+    pub(crate) idle: u32,
     /// Where the arena says where it is.
     pub(crate) home: *const Home,
     /// Whether the pool is a cluster's, and stays when it is empty.
@@ -191,6 +195,8 @@ impl Pool {
             slab,
             listed: false,
             fresh: false,
+            holes: 0,
+            idle: 0,
             kept: false,
             home: core::ptr::null(),
             prev_listed: null(),
@@ -361,6 +367,19 @@ impl Pool {
         self.hint = hint;
         self.left -= put;
         put
+    }
+
+    /// Calls `visit` for every row of chunks, as long as can be, that are FREE.
+    pub(crate) fn each_row(&self, mut visit: impl FnMut(core::ops::Range<u32>)) {
+        // SAFETY: a pool has a state byte for every chunk, and those that are free change under the lock.
+        let states = unsafe { core::slice::from_raw_parts(self.states, self.ready as usize) };
+        let mut start = self.hint() as usize;
+        while let Some(free) = states[start..].iter().position(|&state| state == FREE) {
+            let first = start + free;
+            let row = states[first..].iter().position(|&state| state != FREE);
+            start = row.map_or(states.len(), |row| first + row);
+            visit(first as u32..start as u32);
+        }
     }
 
     /// Checks the equations of the module against the state bytes.

@@ -16,6 +16,7 @@ use crate::cache::{ANYONE, ThreadCache};
 use crate::descriptor::{RUN, RUN_SHIFT};
 use crate::hardened::shuffle;
 use crate::heap::Heap;
+use crate::holes::mark_anew;
 use crate::magazine::magazine_bytes;
 use crate::pool::{Pool, Slot};
 use crate::slab::Slab;
@@ -129,6 +130,9 @@ impl<S: Slot> Heap<S> {
                 }
                 let taken = (*pool).take(slots.add(got as usize), wanted - got, out_state);
                 self.note_handed(pool);
+                if !S::ALONE && (*pool).holes > 0 && index >= self.exact {
+                    mark_anew(slots.add(got as usize), taken, self.key);
+                }
                 got += taken;
                 (*slab).note_free::<S>(-(taken as isize));
                 if !(*pool).has_room() {

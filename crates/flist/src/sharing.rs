@@ -87,6 +87,7 @@ impl Sharing {
             descriptors: reservation.descriptors().0,
         };
         let (tag, key) = (Tag::new(id, Kind::Live), os::random() | 1 << 63);
+        heap.key = key;
         let front = Front::new(tag, place, &ladder, &heap, key);
         let (heap, links) = (Lock::new(heap), UnsafeCell::new(Links::NONE));
         Ok(Sharing { front, lane, sole, tell, ladder, budget, heap, links })
