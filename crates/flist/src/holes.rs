@@ -50,6 +50,10 @@ impl<S: Slot> Heap<S> {
                 let free = (*pool).free();
                 let settled = core::mem::replace(&mut (*pool).idle, free) == free || !idle;
                 let much = (*pool).ready - free <= (*pool).ready / LIVE_SHARE;
+                if (*pool).holes > free {
+                    // Some of them were taken since, and have their pages again.
+                    (*pool).holes = free.max(1);
+                }
                 if much && settled && free > (*pool).holes && !(*pool).kept {
                     bytes += self.give_up_holes_of(pool);
                 }
@@ -213,6 +217,29 @@ mod tests {
         // SAFETY: allocated above, and freed once.
         again.into_iter().chain(stay).for_each(|chunk| unsafe { heap.free(chunk) });
         heap.check_invariants();
+    }
+
+    #[test]
+    fn pools_that_are_idle_have_them_when_memory_decays_and_again_when_they_were_used() {
+        let (heap, stay, _) = holed::<SharedFlist>(104);
+        // SAFETY: attached, since it has chunks.
+        let give_up = || unsafe { heap.sharing().heap.lock().give_up_holes(true) };
+        assert_eq!(give_up(), 0, "nobody knows yet whether they are used");
+        let first = give_up();
+        assert!(first > 2 << 20, "{first}");
+        assert_eq!(give_up(), 0, "they are given back");
+        let layout = Layout::from_size_align(104, 8).unwrap();
+        let again: Vec<_> =
+            (0..5_000).map(|_| heap.try_alloc(layout).unwrap().cast::<u8>()).collect();
+        assert_eq!((give_up(), give_up()), (0, 0), "they are in use");
+        // SAFETY: allocated above, and freed once.
+        again.into_iter().for_each(|chunk| unsafe { heap.free(chunk) });
+        heap.sharing().heap.lock().check_invariants();
+        // What magazines and depots have goes back to the pools with the thread's end, or a purge.
+        heap.purge();
+        assert_eq!((give_up(), give_up()), (0, 0), "a purge gives back all of it");
+        // SAFETY: they stayed until now.
+        stay.iter().for_each(|&chunk| unsafe { heap.free(chunk) });
     }
 
     #[test]
