@@ -25,8 +25,7 @@ use crate::post::Post;
 use crate::shelf::{Depot, Shelf};
 use crate::slab::Slab;
 
-/// What one thread may hold back beyond its magazines, in bytes of chunks: so much,
-const CACHE_BYTES: usize = 2 << 20;
+/// What one thread may hold back beyond its magazines, in bytes of chunks, is [so much](crate::magazine::MagazineBounds::share),
 /// or this part of the arena's heap.
 const CACHE_SHARE: usize = 8;
 /// In an arena for one thread, where no lock is spared by it.
@@ -81,7 +80,10 @@ impl<S: Slot> Heap<S> {
         times: usize,
     ) -> bool {
         let share = if S::ALONE { CACHE_SHARE_ALONE } else { CACHE_SHARE };
-        let limit = (self.heap / share).max(CACHE_BYTES.min(self.magazines.share())) * times;
+        // Of many threads each has its part of that, or they would hold back more than there is.
+        let crowd = self.magazines.crowd();
+        let least = self.magazines.share() / (crowd / 2).max(1);
+        let limit = (self.heap / share / crowd).max(least) * times;
         // SAFETY: the caller's promise.
         unsafe {
             let fits = (*cache).held_back + bytes <= limit;
