@@ -11,8 +11,8 @@
 //! new[](size) ─▶ new(size), here; or ──jump──▶ the program's own
 //! ```
 //!
-//! It jumps and does not call, so that what is thrown finds no frame of this library on its way. The
-//! other forms are the C++ library's: they end in these two, or in `malloc`.
+//! It jumps and does not call, so that what is thrown finds no frame of this library on its way; in a build that is not
+//! optimised it finds that of a function which lets it pass. The other forms are the C++ library's: they end in these two, or in `malloc`.
 
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_void};
@@ -33,7 +33,7 @@ const LIBRARIES: [&CStr; 3] = [c"libstdc++.so.6", c"libc++abi.so.1", c"libc++.so
 
 /// `operator new(std::size_t)`.
 #[unsafe(export_name = "_Znwm")]
-extern "C" fn new(size: size_t) -> *mut c_void {
+extern "C-unwind" fn new(size: size_t) -> *mut c_void {
     match HEAP.alloc_at_hand(size) {
         Some(chunk) => chunk.cast().as_ptr(),
         None => new_slow(size),
@@ -42,7 +42,7 @@ extern "C" fn new(size: size_t) -> *mut c_void {
 
 /// `operator new[](std::size_t)`.
 #[unsafe(export_name = "_Znam")]
-extern "C" fn new_array(size: size_t) -> *mut c_void {
+extern "C-unwind" fn new_array(size: size_t) -> *mut c_void {
     match NEW.is_here().then(|| HEAP.alloc_at_hand(size)).flatten() {
         Some(chunk) => chunk.cast().as_ptr(),
         None => new_array_slow(size),
@@ -50,7 +50,7 @@ extern "C" fn new_array(size: size_t) -> *mut c_void {
 }
 
 #[unsafe(naked)]
-extern "C" fn new_slow(size: size_t) -> *mut c_void {
+extern "C-unwind" fn new_slow(size: size_t) -> *mut c_void {
     // No byte is one, as in C++ libraries. The size is kept across the call, which has the stack at a
     // multiple of 16 bytes.
     naked_asm!(
@@ -73,7 +73,7 @@ extern "C" fn new_slow(size: size_t) -> *mut c_void {
 
 /// Has the C++ library say that there is no memory.
 #[unsafe(naked)]
-extern "C" fn refused(size: size_t) -> *mut c_void {
+extern "C-unwind" fn refused(size: size_t) -> *mut c_void {
     naked_asm!(
         ".cfi_startproc",
         "push rdi",
@@ -88,7 +88,7 @@ extern "C" fn refused(size: size_t) -> *mut c_void {
 }
 
 #[unsafe(naked)]
-extern "C" fn new_array_slow(size: size_t) -> *mut c_void {
+extern "C-unwind" fn new_array_slow(size: size_t) -> *mut c_void {
     naked_asm!(
         ".cfi_startproc",
         "push rdi",
@@ -104,7 +104,7 @@ extern "C" fn new_array_slow(size: size_t) -> *mut c_void {
 
 /// The `operator new` that the loader has chosen.
 extern "C" fn chosen() -> *const c_void {
-    NEW.elsewhere().unwrap_or(new as extern "C" fn(size_t) -> *mut c_void as *const c_void)
+    NEW.elsewhere().unwrap_or(new as extern "C-unwind" fn(size_t) -> *mut c_void as *const c_void)
 }
 
 /// The C++ library's own.
