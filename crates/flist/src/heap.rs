@@ -108,6 +108,8 @@ pub(crate) struct Heap<S> {
     pub(crate) by_thread: Index,
     /// Of those that no thread has, the ones with chunks at hand.
     pub(crate) warm: Warm,
+    /// Where the next look for holes goes on; null for the first pool.
+    pub(crate) next_holed: *mut Pool,
     /// Where the next search of other threads' pools goes on; null for the first cache.
     pub(crate) next_looked_at: *mut ThreadCache,
     pub(crate) magazines: MagazineBounds,
@@ -200,6 +202,7 @@ impl<S: Slot> Heap<S> {
             caches: ptr::null_mut(),
             by_thread: Index::EMPTY,
             warm: Warm::NONE,
+            next_holed: ptr::null_mut(),
             next_looked_at: ptr::null_mut(),
             magazines: MagazineBounds::new(config.capacity),
             max_pools: config.max_pools,

@@ -28,8 +28,12 @@ use crate::mark::set_mark;
 use crate::os;
 use crate::pool::{OS_PAGE, Pool, Slot};
 
-/// Pages of a pool are worth it if at most one in so many of its chunks is out,
+/// Pages of a pool are worth it if at most one in so many of its chunks is out.
 const LIVE_SHARE: u32 = 4;
+
+/// Decay looks at so many pools at most, and goes on there the next time, so that nobody waits long
+/// for the lock of a large heap.
+const MOST_LOOKED_AT: usize = 4096;
 
 impl<S: Slot> Heap<S> {
     /// Gives the pages of pools back to the system on which no chunk is in use, of those pools that are mostly free;
@@ -43,10 +47,13 @@ impl<S: Slot> Heap<S> {
         if self.disorder != 0 || self.reservation().is_none_or(|ours| ours.is_strict()) {
             return 0;
         }
-        let (mut bytes, mut pool) = (0, self.pools);
-        // SAFETY: the list holds this arena's pools.
+        let begin = if idle && !self.next_holed.is_null() { self.next_holed } else { self.pools };
+        let (mut bytes, mut pool) = (0, begin);
+        let mut left = if idle { MOST_LOOKED_AT } else { usize::MAX };
+        // SAFETY: the list holds this arena's pools; what leaves it is not gone on from.
         unsafe {
-            while !pool.is_null() {
+            while !pool.is_null() && left > 0 {
+                left -= 1;
                 let free = (*pool).free();
                 let settled = core::mem::replace(&mut (*pool).idle, free) == free || !idle;
                 let much = (*pool).ready - free <= (*pool).ready / LIVE_SHARE;
@@ -59,6 +66,9 @@ impl<S: Slot> Heap<S> {
                 }
                 pool = (*pool).next;
             }
+        }
+        if idle {
+            self.next_holed = pool;
         }
         bytes
     }

@@ -72,6 +72,9 @@ impl<S: Slot> Heap<S> {
             if !next.is_null() {
                 (*next).prev = prev;
             }
+            if self.next_holed == pool {
+                self.next_holed = next;
+            }
             table.clear(first_run, runs);
             let meta = self.meta();
             if let Some(states) = NonNull::new(states) {
@@ -364,6 +367,7 @@ impl<S: Slot> Heap<S> {
         (self.caches, self.by_thread) = (ptr::null_mut(), Index::EMPTY);
         self.warm = Warm::NONE;
         self.next_looked_at = ptr::null_mut();
+        self.next_holed = ptr::null_mut();
         // SAFETY: all lists hold this arena's own memory, which nothing uses any more. The
         // bookkeeping that the lists run through is given back last, and nobody can take
         // it before the call is over.
