@@ -28,7 +28,7 @@ static void *body(void *argument) {
     }
     for (int i = 0; i < HELD; i++) free(items[i].chunk);
     free(items);
-    return (void *)(intptr_t)phases;
+    return NULL;
 }
 
 int main(int argc, char **argv) {

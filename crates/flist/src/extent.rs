@@ -300,7 +300,8 @@ impl<S: Slot> Heap<S> {
     /// The old one is gone then.
     ///
     /// It is worth it into fresh memory. Pages that are moved into memory which has its own make the system drop
-    /// those, and whoever needs as many next has them made anew, one by one, which takes longer than a copy.
+    /// those, and whoever needs as many next has them made anew, one by one, which takes longer than a copy. An
+    /// extent that would not be kept if it were given back is used all the same.
     ///
     /// # Safety
     ///
@@ -325,7 +326,7 @@ impl<S: Slot> Heap<S> {
         unsafe {
             let extent = self.take_extent(cache, size, align).ok()?;
             // Whole runs, so that nothing is left in the old ones.
-            let fresh = extent.zero;
+            let fresh = extent.zero || extent.bytes > LARGEST_KEPT;
             if !fresh || !os::remap(from, runs * RUN, extent.start.as_ptr()) {
                 let run = reservation.run_of(extent.start.addr().get())?;
                 self.free_extent(self.descriptor(run));

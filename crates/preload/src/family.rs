@@ -35,7 +35,7 @@ pub(crate) extern "C" fn malloc_slow(size: size_t) -> *mut c_void {
 
 #[cold]
 #[inline(never)]
-pub(crate) extern "C" fn malloc_slower(size: size_t) -> *mut c_void {
+extern "C" fn malloc_slower(size: size_t) -> *mut c_void {
     match layout(size, ALIGN).and_then(|layout| HEAP.alloc_beyond(layout)) {
         Some(chunk) => chunk.cast().as_ptr(),
         None => fail(ENOMEM),
@@ -197,7 +197,8 @@ unsafe fn realloc_near(chunk: *mut c_void, size: size_t, len: size_t) -> *mut c_
         let Some(new) = HEAP.alloc_at_hand(size) else { return realloc_slow(chunk, size) };
         let new = new.cast::<c_void>().as_ptr();
         new.copy_from_nonoverlapping(chunk, len.min(size));
-        free(chunk);
+        // Not by `free`, which may be one that the program has put in front of ours.
+        HEAP.free("realloc", chunk.cast());
         new
     }
 }

@@ -71,35 +71,34 @@ extern "C-unwind" fn new_slow(size: size_t) -> *mut c_void {
     )
 }
 
-/// Has the C++ library say that there is no memory.
-#[unsafe(naked)]
-extern "C-unwind" fn refused(size: size_t) -> *mut c_void {
-    naked_asm!(
-        ".cfi_startproc",
-        "push rdi",
-        ".cfi_adjust_cfa_offset 8",
-        "call {behind}",
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
-        "jmp rax",
-        ".cfi_endproc",
-        behind = sym behind,
-    )
+/// A function that jumps to the one whose address `$to` returns, with the size that both get.
+macro_rules! jumping {
+    ($(#[$doc:meta])* fn $name:ident to $to:ident) => {
+        $(#[$doc])*
+        #[unsafe(naked)]
+        extern "C-unwind" fn $name(size: size_t) -> *mut c_void {
+            naked_asm!(
+                ".cfi_startproc",
+                "push rdi",
+                ".cfi_adjust_cfa_offset 8",
+                "call {to}",
+                "pop rdi",
+                ".cfi_adjust_cfa_offset -8",
+                "jmp rax",
+                ".cfi_endproc",
+                to = sym $to,
+            )
+        }
+    };
 }
 
-#[unsafe(naked)]
-extern "C-unwind" fn new_array_slow(size: size_t) -> *mut c_void {
-    naked_asm!(
-        ".cfi_startproc",
-        "push rdi",
-        ".cfi_adjust_cfa_offset 8",
-        "call {chosen}",
-        "pop rdi",
-        ".cfi_adjust_cfa_offset -8",
-        "jmp rax",
-        ".cfi_endproc",
-        chosen = sym chosen,
-    )
+jumping! {
+    /// Has the C++ library say that there is no memory.
+    fn refused to behind
+}
+
+jumping! {
+    fn new_array_slow to chosen
 }
 
 /// The `operator new` that the loader has chosen.

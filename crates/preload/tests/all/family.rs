@@ -13,3 +13,10 @@ fn every_function_is_as_the_manual_pages_say() {
 fn clusters_and_decay_change_no_meaning() {
     run_source("family.c", "tiny=64x1000,100k=10,decay=0").end().well();
 }
+
+#[test]
+fn a_realloc_frees_nothing_that_the_program_sees() {
+    for options in ["", "hardened=1"] {
+        run_source("wrapped.c", options).end().well();
+    }
+}
